@@ -1,0 +1,36 @@
+# Needs Python 3.11 or newer (make PYTHON=python3.12 to choose one) and a package index.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: tutorial test site reproduce
+
+# Train on one visible quadrant, print the table, draw the figure, render the website.
+tutorial: .venv/ready
+	cvae-tutorial run --quadrants 1 --seed 0 --out runs/q1
+	python tools/build_site.py
+
+# Notebooks and library in step first, since the rest builds on it; then every notebook; then everything else.
+test: export CVAE_TUTORIAL_DATA = sample
+test: .venv/ready
+	pytest -q tests/test_notebooks.py
+	nbdev_test --n_workers 0 --do_print
+	pytest -q tests --ignore tests/test_notebooks.py
+
+# Only the website, from the outputs saved in the notebooks.
+site: .venv/ready
+	python tools/build_site.py
+
+# Every number and every picture again, on all of MNIST: takes hours. Bars would be saved in the notebooks.
+reproduce: .venv/ready
+	cvae-tutorial reproduce --out results
+	TQDM_DISABLE=1 jupyter nbconvert --to notebook --execute --inplace nbs/*.ipynb
+	nbdev_clean
+	python tools/readme.py
+
+# The hooks that keep notebooks clean and mergeable go to this checkout and this environment, not to your home.
+.venv/ready: settings.ini setup.py
+	$(PYTHON) -m venv .venv
+	python -m pip install -q -e '.[dev]'
+	[ ! -d .git ] || HOME=$(CURDIR)/.venv nbdev_install_hooks
+	[ ! -d .git ] || mv .venv/.jupyter/*.py .venv/etc/jupyter/
+	touch $@

@@ -1,0 +1,69 @@
+"Notebooks are the source: the library and README follow from them, and each has what a reader needs."
+import json
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run
+from IPython.core.inputtransformer2 import TransformerManager
+from nbdev.config import get_config
+
+NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def cells(path: Path) -> list[dict]:
+    "The cells of a notebook, with their source as one string"
+    return [{**cell, "source": "".join(cell["source"])} for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+
+
+def has(cell: dict, directive: str) -> bool:
+    "Does a code cell have a `#|` line that starts so?"
+    return re.search(rf"^#\| *{directive}", cell["source"], flags=re.M) is not None
+
+
+def contents(folder: Path) -> dict[str, str]:
+    "All that nbdev_export and nbdev_clean may write"
+    files = [*folder.glob("nbs/*.ipynb"), *folder.glob("cvae_tutorial/*.py")]
+    return {str(f.relative_to(folder)): f.read_text(encoding="utf-8") for f in files}
+
+
+def test_export_and_clean_change_nothing(checkout):
+    for module in checkout.glob("cvae_tutorial/[!_]*.py"): module.unlink()  # what no notebook exports must not come back
+    run("nbdev_export", cwd=checkout)
+    run("nbdev_clean", cwd=checkout)
+    here, made = contents(ROOT), contents(checkout)
+    assert {name for name in here | made if here.get(name) != made.get(name)} == set(), "run nbdev_export and nbdev_clean"
+
+
+def test_readme_follows_from_index():
+    readme = runpy.run_path(str(ROOT / "tools/readme.py"))["readme"]()
+    assert (ROOT / "README.md").read_text(encoding="utf-8") == readme, "run python tools/readme.py"
+
+
+def test_sidebar_lists_every_notebook():
+    listed = re.findall(r"^ +- (\w+\.ipynb)$", (ROOT / "_quarto.yml").read_text(encoding="utf-8"), flags=re.M)
+    assert listed == ["index.ipynb", *[path.name for path in NOTEBOOKS if path.stem != "index"]]
+
+
+@each_notebook
+def test_opens_in_colab(path):
+    cfg = get_config(path=ROOT)
+    title, link = cells(path)[:2]
+    assert re.match(r"# \S.*\n\n> \S", title["source"])
+    assert f"(https://colab.research.google.com/github/{cfg.user}/{cfg.repo}/blob/{cfg.branch}/nbs/{path.name})" in link["source"]
+
+    install = next(cell for cell in cells(path) if cell["cell_type"] == "code")
+    assert has(install, "hide$") and has(install, "eval: false$") and f"{cfg.user}/{cfg.repo}" in install["source"]
+    compile(TransformerManager().transform_cell(install["source"]), path.name, "exec")  # plain Jupyter runs it too
+
+
+@each_notebook
+def test_saved_outputs_are_fit_to_show(path):
+    for cell in cells(path):
+        outputs = cell.get("outputs", [])
+        assert not any(o["output_type"] == "error" or o.get("name") == "stderr" for o in outputs), cell["source"]
+        pictures = [o for o in outputs if any(kind.startswith("image/") for kind in o.get("data", {}))]
+        if pictures and not has(cell, "hide$"):
+            assert len(pictures) == 1 and has(cell, "fig-cap:") and has(cell, "fig-alt:"), cell["source"]

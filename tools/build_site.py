@@ -1,0 +1,61 @@
+"Render the notebooks to a website in _docs, with nbdev and smalldocs: no Quarto, and no page asks another host for anything."
+import html
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from math_core import LatexToMathML
+from nbdev.config import get_config
+from nbdev.quarto import refresh_quarto_yml
+from nbdev.serve import proc_nbs
+
+cfg = get_config()
+to_mathml = LatexToMathML(fancy_error=False).convert_with_local_state
+
+
+def rename(text: str) -> str:
+    "Call `00_data.ipynb` `data.ipynb`, the page that nbdev's links to names lead to. Addresses such as Colab's stay."
+    return re.sub(r"(?<![\w/])\d+_(\w+\.ipynb)", r"\1", text)
+
+
+def write_pages() -> Path:
+    "Let nbdev write the notebooks as pages into _proc, and suit them to smalldocs."
+    refresh_quarto_yml()
+    proc = proc_nbs(n_workers=0, force=True)
+    for nb in proc.glob("*.ipynb"):
+        page = rename(nb.read_text(encoding="utf-8"))
+        page = re.sub(r'.*"output-file: .*\n', "", page)  # an option for Quarto alone
+        page = page.replace(f"{cfg.doc_host}{cfg.doc_baseurl}/", "")  # links to names work in any copy of the site
+        nb.unlink()
+        (proc / rename(nb.name)).write_text(page, encoding="utf-8")
+    options = rename((cfg.config_path / "_quarto.yml").read_text(encoding="utf-8"))
+    (proc / "_quarto.yml").write_text(f"{options}\nmetadata-files: [nbdev.yml]\n", encoding="utf-8")
+    return proc
+
+
+def mathml(page: str) -> str:
+    "Replace TeX by MathML, which browsers draw themselves, and drop the links to KaTeX."
+    def convert(m): return to_mathml(html.unescape(m[2]), displaystyle=m[1] == "display")
+    page = re.sub(r'<span class="math (inline|display)">\\[(\[](.*?)\\[)\]]</span>', convert, page, flags=re.S)
+    return re.sub(r'<(?:link|script)\b[^>]*\bkatex\b[^>]*>(?:</script>)?', "", page)
+
+
+def main():
+    proc = write_pages()
+    smalldocs = sys.executable, "-m", "smalldocs.cli"
+    for step in ["check"], ["render", "--quiet"]:
+        if subprocess.run([*smalldocs, *step, proc]).returncode: sys.exit("The website was not built.")
+    site = proc / cfg.doc_path.name
+    for page in site.glob("*.html"):
+        page.write_text(mathml(page.read_text(encoding="utf-8")), encoding="utf-8")
+    for theme in site.glob("site_libs/themes/*.css"):  # themes fetch web fonts; the system's do as well
+        theme.write_text(re.sub(r"@import url\([^)]*\);", "", theme.read_text(encoding="utf-8")), encoding="utf-8")
+    shutil.rmtree(cfg.doc_path, ignore_errors=True)
+    shutil.move(site, cfg.doc_path)
+    print(f"Website: {cfg.doc_path / 'index.html'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"Write README.md from nbs/index.ipynb: its prose and the Markdown that its cells print. Code stays in the notebook."
+import json
+import re
+from pathlib import Path
+
+root = Path(__file__).parent.parent
+
+
+def readme() -> str:
+    "The text of README.md, with paths that hold at the top of the repository"
+    cells = json.loads((root / "nbs/index.ipynb").read_text(encoding="utf-8"))["cells"]
+    parts = [part for cell in cells for part in markdown(cell)]
+    text = "\n\n".join(part.strip() for part in parts if part.strip())
+    text = re.sub(r"\]\((?=images/|\w+\.ipynb)", "](nbs/", text)  # links to pictures and notebooks
+    text = re.sub(r"(\]\([^)]*\))\{[^}]*\}", r"\1", text)  # Quarto's attributes of a picture
+    text = re.sub(r"^: (.*?) *\{#tbl-.*\}$", r"*\1*", text, flags=re.M)  # captions of tables
+    return f"<!-- Written by tools/readme.py from nbs/index.ipynb: edit that. -->\n\n{text}\n"
+
+
+def markdown(cell: dict) -> list[str]:
+    "What a cell adds to README.md"
+    source = "".join(cell["source"])
+    if cell["cell_type"] == "markdown": return [source]
+    if cell["cell_type"] != "code" or re.search(r"^#\| *hide$", source, flags=re.M): return []
+    return ["".join(out["data"]["text/markdown"]) for out in cell["outputs"] if "text/markdown" in out.get("data", {})]
+
+
+if __name__ == "__main__":
+    (root / "README.md").write_text(readme(), encoding="utf-8")
