@@ -15,20 +15,22 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from .data import COLORS, Pairs, find_ambiguous, get_data, get_pairs, join_quadrants, plot_axes, show_digits
+from .data import (COLORS, Pairs, find_ambiguous, get_data, get_pairs,
+    join_quadrants, plot_axes, show_digits)
 
 # %% ../nbs/01_baseline.ipynb #ea21257b
 def mlp(*widths:int) -> nn.Sequential: # (..., widths[0]) -> (..., widths[-1])
     "Linear layers of these widths, with a ReLU between them"
-    layers = [layer for pair in zip(widths, widths[1:]) for layer in (nn.Linear(*pair), nn.ReLU())]
+    sizes = zip(widths, widths[1:])
+    layers = [layer for size in sizes for layer in (nn.Linear(*size), nn.ReLU())]
     return nn.Sequential(*layers[:-1])
 
 # %% ../nbs/01_baseline.ipynb #a2834c0e
 class BaselineNet(nn.Module):
-    "A multilayer perceptron that predicts each hidden pixel's probability of ink from the visible pixels"
+    "A multilayer perceptron from visible pixels to each hidden pixel's probability of ink"
     def __init__(self,
         hidden_1:int, hidden_2:int, # widths of the hidden layers
-        *, x_dim:int=784,           # visible pixels in; 784: images whose hidden pixels are marked
+        *, x_dim:int=784,           # visible pixels in; 784: images with hidden ones marked
         y_dim:int=784,              # hidden pixels out; 784: a whole image
     ):
         super().__init__()
@@ -38,30 +40,38 @@ class BaselineNet(nn.Module):
     def logits(self, x:Tensor) -> Tensor: # (B, x_dim) or images (B, 28, 28) -> (B, y_dim)
         return self.net(x.reshape(-1, self.config["x_dim"]))
 
-    def forward(self, x:Tensor) -> Tensor: # (B, x_dim) or images (B, 28, 28) -> (B, y_dim) in 0..1
+    def forward(self, x:Tensor) -> Tensor: # (B, x_dim) or (B, 28, 28) -> (B, y_dim) in 0..1
         return self.logits(x).sigmoid()
 
 # %% ../nbs/01_baseline.ipynb #ccf98db2
 class MaskedBCELoss(nn.Module):
-    "Binary cross-entropy summed over pixels and images, in nats; marked pixels count nothing"
+    "Binary cross-entropy summed over pixels and images, in nats; marked pixels add nothing"
     def __init__(self,
-        masked_with:float=-1, # the mark; raises ValueError for a number in 0..1, which is a grey
+        masked_with:float=-1, # the mark; a number in 0..1, a grey, raises ValueError
     ):
         super().__init__()
-        if 0 <= masked_with <= 1: raise ValueError(f"masked_with must lie outside 0..1, where pixels are; it is {masked_with}")
+        if 0 <= masked_with <= 1:
+            raise ValueError("masked_with must lie outside 0..1, where pixels are; "
+                             f"it is {masked_with}")
         self.masked_with = masked_with
 
-    def forward(self, input:Tensor, target:Tensor) -> Tensor: # probabilities and targets of one size -> scalar
+    def forward(self,
+        input:Tensor,  # probabilities
+        target:Tensor, # targets, as many
+    ) -> Tensor: # scalar
         target = target.reshape(input.shape)
         known = target != self.masked_with
-        return F.binary_cross_entropy(input, target.where(known, 0.), weight=known.float(), reduction="sum")
+        target = target.where(known, 0.)
+        return F.binary_cross_entropy(input, target, weight=known.float(), reduction="sum")
 
 # %% ../nbs/01_baseline.ipynb #fdf293e7
 def bce_loss(
     net:BaselineNet,
-) -> Callable[[Tensor, Tensor], Tensor]: # loss(x, y): visible and hidden pixels (B, n) -> scalar
+) -> Callable[[Tensor, Tensor], Tensor]: # loss(x, y): visible and hidden (B, n) -> scalar
     "Binary cross-entropy in nats per image, as a function of a batch"
-    return lambda x, y: F.binary_cross_entropy_with_logits(net.logits(x), y, reduction="sum")/len(x)
+    def loss(x, y):
+        return F.binary_cross_entropy_with_logits(net.logits(x), y, reduction="sum")/len(x)
+    return loss
 
 # %% ../nbs/01_baseline.ipynb #42c32fe4
 def fit(
@@ -72,13 +82,15 @@ def fit(
     batch_size:int=128,
     lr:float=1e-3,     # the highest step size of the one-cycle schedule
     patience:int=5,    # epochs without a better validation loss before it stops
-    callback:Callable[[int, nn.Module], None]|None=None, # called as callback(epoch, net) after each epoch
+    callback:Callable[[int, nn.Module], None]|None=None, # (epoch, net), after each epoch
 ) -> list[dict]: # one record an epoch: epoch, train, val (nats per image)
     "Fit `net` with Adam, and leave it with the weights of its best validation epoch"
     n, records, best = len(train.x), [], math.inf
     optimizer = torch.optim.Adam(net.parameters(), lr, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, epochs=epochs, steps_per_epoch=math.ceil(n/batch_size))
-    with tqdm(total=epochs*math.ceil(n/batch_size), unit="batch", desc=type(net).__name__) as bar:
+    steps = math.ceil(n/batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, lr, epochs=epochs, steps_per_epoch=steps)
+    with tqdm(total=epochs*steps, unit="batch", desc=type(net).__name__) as bar:
         for epoch in range(1, epochs + 1):
             total = torch.zeros((), device=train.x.device)
             for batch in torch.randperm(n).to(train.x.device).split(batch_size):
@@ -91,12 +103,14 @@ def fit(
                 bar.update()
             with torch.no_grad(): val_loss = loss(val.x, val.y).item()
             if not math.isfinite(val_loss):
-                raise FloatingPointError(f"The validation loss is {val_loss} after epoch {epoch}: try a smaller lr than {lr}")
-            records.append(dict(epoch=epoch, train=total.item()/n, val=val_loss))
-            bar.set_postfix(epoch=epoch, train=f"{records[-1]['train']:.1f}", val=f"{val_loss:.1f}")
+                raise FloatingPointError(f"The validation loss is {val_loss} "
+                    f"after epoch {epoch}: try a smaller lr than {lr}")
+            train_loss = total.item()/n
+            records.append(dict(epoch=epoch, train=train_loss, val=val_loss))
+            bar.set_postfix(epoch=epoch, train=f"{train_loss:.1f}", val=f"{val_loss:.1f}")
             if val_loss < best:
                 best, best_epoch = val_loss, epoch
-                best_weights = {name: weight.clone() for name, weight in net.state_dict().items()}
+                best_weights = {name: w.clone() for name, w in net.state_dict().items()}
             if callback: callback(epoch, net)
             if epoch - best_epoch >= patience: break
     net.load_state_dict(best_weights)
@@ -112,9 +126,10 @@ def train_baseline(
 ) -> tuple[BaselineNet, list[dict]]: # the net at its best validation epoch, and its history
     "Make and fit a baseline; one seed makes one result"
     torch.manual_seed(seed)
-    x, y = pairs["train"].x, pairs["train"].y
-    net = BaselineNet(hidden, hidden, x_dim=x.shape[1], y_dim=y.shape[1]).to(x.device)
-    return net, fit(net, bce_loss(net), pairs["train"], pairs["val"], epochs=epochs, **kwargs)
+    train, val = pairs["train"], pairs["val"]
+    net = BaselineNet(hidden, hidden, x_dim=train.x.shape[1], y_dim=train.y.shape[1])
+    net.to(train.x.device)
+    return net, fit(net, bce_loss(net), train, val, epochs=epochs, **kwargs)
 
 # %% ../nbs/01_baseline.ipynb #30fa34a2
 def plot_history(

@@ -18,7 +18,8 @@ from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 
 from .baseline import BaselineNet, mlp
-from .data import COLORS, get_data, get_pairs, join_quadrants, plot_axes, show_digits
+from .data import (COLORS, get_data, get_pairs,
+    join_quadrants, plot_axes, show_digits)
 
 # %% ../nbs/02_cvae.ipynb #0bc5a151
 class Encoder(nn.Module):
@@ -31,8 +32,12 @@ class Encoder(nn.Module):
         super().__init__()
         self.net = mlp(x_dim + y_dim, hidden_1, hidden_2, 2*z_dim)
 
-    def forward(self, x:Tensor, y:Tensor|None=None) -> tuple[Tensor, Tensor]: # images or (B, n) -> mean, scale (B, z_dim)
-        loc, log_scale = self.net(torch.cat([part.flatten(1) for part in (x, y) if part is not None], 1)).chunk(2, -1)
+    def forward(self,
+        x:Tensor,           # images or (B, x_dim)
+        y:Tensor|None=None, # images or (B, y_dim)
+    ) -> tuple[Tensor, Tensor]: # mean and scale, (B, z_dim) each
+        parts = [part.flatten(1) for part in (x, y) if part is not None]
+        loc, log_scale = self.net(torch.cat(parts, 1)).chunk(2, -1)
         return loc, log_scale.exp()
 
 # %% ../nbs/02_cvae.ipynb #9ad4b3b3
@@ -46,11 +51,17 @@ class Decoder(nn.Module):
         super().__init__()
         self.x_dim, self.net = x_dim, mlp(z_dim + x_dim, hidden_1, hidden_2, y_dim)
 
-    def logits(self, z:Tensor, x:Tensor|None=None) -> Tensor: # (..., B, z_dim), (B, x_dim) -> (..., B, y_dim)
+    def logits(self,
+        z:Tensor,           # (..., B, z_dim)
+        x:Tensor|None=None, # (B, x_dim)
+    ) -> Tensor: # (..., B, y_dim)
         if self.x_dim: z = torch.cat([z, x.expand(*z.shape[:-1], -1)], -1)
         return self.net(z)
 
-    def forward(self, z:Tensor, x:Tensor|None=None) -> Tensor: # (..., B, z_dim), (B, x_dim) -> (..., B, y_dim) in 0..1
+    def forward(self,
+        z:Tensor,           # (..., B, z_dim)
+        x:Tensor|None=None, # (B, x_dim)
+    ) -> Tensor: # (..., B, y_dim) in 0..1
         return self.logits(z, x).sigmoid()
 
 # %% ../nbs/02_cvae.ipynb #4dcfbaab
@@ -59,13 +70,14 @@ class _PixelValue(constraints.Constraint):
     def check(self, value): return (value >= 0) & (value <= 1) | (value == -1)
 
 class PixelBernoulli(dist.Bernoulli):
-    "Bernoulli that also scores grey pixels in 0..1, by cross-entropy, and gives pixels marked -1 no weight"
+    "Bernoulli that also scores grey 0..1, by cross-entropy; pixels marked -1 weigh nothing"
     support = _PixelValue()
 
     def log_prob(self, value:Tensor) -> Tensor:
         if self._validate_args: self._validate_sample(value)
         logits, value = broadcast_all(self.logits, value)
-        return -F.binary_cross_entropy_with_logits(logits, value.clamp(min=0), weight=(value >= 0).float(), reduction="none")
+        target, weight = value.clamp(min=0), (value >= 0).float()
+        return -F.binary_cross_entropy_with_logits(logits, target, weight, reduction="none")
 
 # %% ../nbs/02_cvae.ipynb #e4e62770
 _serial = count()
@@ -74,41 +86,54 @@ class CVAE(nn.Module):
     "Conditional variational autoencoder (Sohn, Lee and Yan, 2015) for pixels"
     def __init__(self,
         z_dim:int, hidden_1:int, hidden_2:int,
-        pre_trained_baseline_net:BaselineNet|None=None, # its guess of y is shown to the prior network
-        *, x_dim:int=784, y_dim:int=784, # pixels of x and y; 784: images whose other pixels are marked
+        pre_trained_baseline_net:BaselineNet|None=None, # shows the prior net its guess of y
+        *, x_dim:int=784, y_dim:int=784, # pixels of x, y; 784: images with the rest marked
         decoder_sees_x:bool=True,        # False: p(y|z), the decoder of Pyro's tutorial
         masked_with:float=-1,            # the mark of a pixel of y that is not scored
     ):
         super().__init__()
-        self.config = dict(z_dim=z_dim, hidden_1=hidden_1, hidden_2=hidden_2, x_dim=x_dim, y_dim=y_dim,
-                           decoder_sees_x=decoder_sees_x, masked_with=masked_with,
-                           baseline=pre_trained_baseline_net and pre_trained_baseline_net.config)
+        self.baseline_net = baseline = pre_trained_baseline_net
+        self.config = dict(z_dim=z_dim, hidden_1=hidden_1, hidden_2=hidden_2,
+                           x_dim=x_dim, y_dim=y_dim, decoder_sees_x=decoder_sees_x,
+                           masked_with=masked_with, baseline=baseline and baseline.config)
         self.masked_with, self.name = masked_with, f"cvae_{next(_serial)}"
-        self.baseline_net = pre_trained_baseline_net
-        self.prior_net = Encoder(z_dim, hidden_1, hidden_2, x_dim=x_dim, y_dim=y_dim if pre_trained_baseline_net else 0)
-        self.recognition_net = Encoder(z_dim, hidden_1, hidden_2, x_dim=x_dim, y_dim=y_dim)
-        self.generation_net = Decoder(z_dim, hidden_1, hidden_2, x_dim=x_dim if decoder_sees_x else 0, y_dim=y_dim)
+        widths = (z_dim, hidden_1, hidden_2)
+        y_guess, x_seen = y_dim if baseline else 0, x_dim if decoder_sees_x else 0
+        self.prior_net = Encoder(*widths, x_dim=x_dim, y_dim=y_guess)
+        self.recognition_net = Encoder(*widths, x_dim=x_dim, y_dim=y_dim)
+        self.generation_net = Decoder(*widths, x_dim=x_seen, y_dim=y_dim)
 
-    def prior(self, x:Tensor) -> dist.Distribution: # (B, x_dim) -> normal over z, (B, z_dim)
+    def prior(self, x:Tensor) -> dist.Distribution: # (B, x_dim) -> normal over z (B, z_dim)
         "p(z|x)"
         with torch.no_grad(): y_hat = self.baseline_net(x) if self.baseline_net else None
         return dist.Normal(*self.prior_net(x, y_hat)).to_event(1)
 
-    def recognition(self, x:Tensor, y:Tensor) -> dist.Distribution: # (B, x_dim), (B, y_dim) -> normal over z, (B, z_dim)
+    def recognition(self,
+        x:Tensor, # (B, x_dim)
+        y:Tensor, # (B, y_dim)
+    ) -> dist.Distribution: # normal over z (B, z_dim)
         "q(z|x,y)"
         return dist.Normal(*self.recognition_net(x, y)).to_event(1)
 
-    def generation(self, x:Tensor, z:Tensor) -> dist.Distribution: # (B, x_dim), (..., B, z_dim) -> pixels, (..., B, y_dim)
+    def generation(self,
+        x:Tensor, # (B, x_dim)
+        z:Tensor, # (..., B, z_dim)
+    ) -> dist.Distribution: # pixels (..., B, y_dim)
         "p(y|x,z)"
         return PixelBernoulli(logits=self.generation_net.logits(z, x)).to_event(1)
 
-    def _flat(self, images:Tensor) -> Tensor: # (B, 28, 28) or (B, n) -> (B, n), marked with -1
+    def _flat(self, images:Tensor) -> Tensor: # (B, 28, 28) or (B, n) -> (B, n), marked -1
         images = images.flatten(1)
-        return images if self.masked_with == -1 else torch.where(images == self.masked_with, -1., images)
+        if self.masked_with == -1: return images
+        return torch.where(images == self.masked_with, -1., images)
 
-    def model(self, xs:Tensor, ys:Tensor|None=None) -> Tensor: # images or (B, n) -> probabilities of ink (B, y_dim)
+    def model(self,
+        xs:Tensor,           # images or (B, x_dim)
+        ys:Tensor|None=None, # images or (B, y_dim)
+    ) -> Tensor: # probabilities of ink (B, y_dim)
         "The story for Pyro: z from the prior network, then y from the generation network"
-        pyro.module(self.name, self)
+        for net in "prior_net", "recognition_net", "generation_net":
+            pyro.module(f"{self.name}.{net}", getattr(self, net))
         with pyro.plate("data", len(xs)):
             x = self._flat(xs)
             z = pyro.sample("z", self.prior(x))
@@ -118,10 +143,11 @@ class CVAE(nn.Module):
             return pixels.mean
 
     def guide(self, xs:Tensor, ys:Tensor|None=None):
-        "The story backwards: z from the recognition network, or from the prior network where y is unknown"
+        "The story backwards: z from the recognition network, or without y from the prior"
         with pyro.plate("data", len(xs)):
             x = self._flat(xs)
-            pyro.sample("z", self.prior(x) if ys is None else self.recognition(x, self._flat(ys)))
+            q = self.prior(x) if ys is None else self.recognition(x, self._flat(ys))
+            pyro.sample("z", q)
 
 # %% ../nbs/02_cvae.ipynb #364d0207
 def complete_cvae(
@@ -129,9 +155,10 @@ def complete_cvae(
     x:Tensor,                # (B, n_visible)
     num_quadrant_inputs:int, # 1, 2 or 3
     num_samples:int=1,
-    *, pixel_samples:bool=False, # toss a coin for each pixel; otherwise show its probability of ink, the decoder mean
+    *, pixel_samples:bool=False, # toss a coin a pixel; else its probability (decoder mean)
 ) -> Tensor: # (num_samples, B, 28, 28)
-    "The visible pixels with answers around them, each from its own draw of z from the prior network"
+    "Visible pixels with answers around them, each from its own draw of z from the prior"
     with torch.no_grad():
         pixels = cvae.generation(x, cvae.prior(x).sample((num_samples,)))
-        return join_quadrants(x, pixels.sample() if pixel_samples else pixels.mean, num_quadrant_inputs)
+        y = pixels.sample() if pixel_samples else pixels.mean
+        return join_quadrants(x, y, num_quadrant_inputs)

@@ -29,20 +29,23 @@ SAMPLE = "sample"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home()/".cache")/"cvae_tutorial"
 
 def find_mnist(
-    root:str|Path|None=None, # a folder in torchvision's layout, "sample", or None to look around
+    root:str|Path|None=None, # a folder in torchvision's layout, "sample", or None to search
 ) -> str: # a folder that holds MNIST, or "sample"
     "Say where the digits are. Tests that `nbdev_test` runs stay with the sample."
-    root = root or os.environ.get("CVAE_TUTORIAL_DATA") or (SAMPLE if os.environ.get("IN_TEST") else None)
+    root = root or os.environ.get("CVAE_TUTORIAL_DATA")
+    if not root and os.environ.get("IN_TEST"): root = SAMPLE
     return str(root) if root else _download_once()
 
 @cache
 def _download_once() -> str:
-    "The cache directory, filled by torchvision if need be, or the sample where there is no network"
+    "The cache directory, filled by torchvision if need be; without a network, the sample"
     try:
-        with open(os.devnull, "w") as quiet, redirect_stdout(quiet): MNIST(CACHE, download=True)
+        with open(os.devnull, "w") as quiet, redirect_stdout(quiet):
+            MNIST(CACHE, download=True)
         return str(CACHE)
     except (OSError, RuntimeError):
-        print(f"MNIST is not in {CACHE} and cannot be downloaded: using the sample of 12,000 digits inside the package.")
+        print(f"MNIST is not in {CACHE} and cannot be downloaded: "
+              "using the sample of 12,000 digits inside the package.")
         return SAMPLE
 
 # %% ../nbs/00_data.ipynb #dd42b6c4
@@ -59,22 +62,26 @@ def load_mnist(
     root:str|Path|None=None,   # see `find_mnist`
     download:bool=False,       # may torchvision download into `root`?
 ) -> Digits: # raises FileNotFoundError where `root` holds no MNIST
-    "Read MNIST whole: 60,000 training or 10,000 test images (10,000 and 2,000 in the sample)"
+    "All of MNIST: 60,000 training or 10,000 test images (10,000 and 2,000 in the sample)"
     root = find_mnist(root)
     if root == SAMPLE:
         with np.load(files("cvae_tutorial")/"assets"/"digits_sample.npz") as npz:
-            images, digits = (torch.from_numpy(npz[f"{'train' if train else 'test'}_{k}"]) for k in ("images", "digits"))
-        return Digits(images, digits.long(), SAMPLE)
+            part = "train" if train else "test"
+            images = torch.from_numpy(npz[f"{part}_images"])
+            digits = torch.from_numpy(npz[f"{part}_digits"]).long()
+        return Digits(images, digits, SAMPLE)
     try: mnist = MNIST(root, train=train, download=download)
     except RuntimeError as e:
-        raise FileNotFoundError(f"No MNIST in {root!r}: expected the four files in {Path(root)/'MNIST'/'raw'}. "
-            "Name the folder above 'MNIST', pass download=True, or use root='sample'.") from e
+        raise FileNotFoundError(f"No MNIST in {root!r}: expected the four files in "
+            f"{Path(root)/'MNIST'/'raw'}. Name the folder above 'MNIST', "
+            "pass download=True, or use root='sample'.") from e
     return Digits(mnist.data, mnist.targets, "MNIST")
 
-# %% ../nbs/00_data.ipynb #4727c5d5
-COLORS = dict(truth="#222222", baseline="#D55E00", cvae="#0072B2", hidden="#C6D8E8")  # Okabe and Ito's safe colours
+# %% ../nbs/00_data.ipynb #2c6785ff
+# Okabe and Ito's safe colours
+COLORS = dict(truth="#222222", baseline="#D55E00", cvae="#0072B2", hidden="#C6D8E8")
 
-def _ink(images:Tensor) -> Tensor: # (N, 28, 28) in 0..1, or below 0 where hidden -> (N, 30, 30, 3)
+def _ink(images:Tensor) -> Tensor: # (N, 28, 28) in 0..1, hidden below 0 -> (N, 30, 30, 3)
     "Ink on paper, with a white border of one pixel"
     card = torch.tensor([int(COLORS["hidden"][i:i+2], 16)/255 for i in (1, 3, 5)])
     rgb = torch.where((images < 0)[..., None], card, 1 - images.clamp(0, 1)[..., None])
@@ -87,9 +94,11 @@ def show_digits(
 ):
     "Draw rows of digits, one label a row"
     rows = rows if isinstance(rows, dict) else {"": rows}
-    mosaic = torch.cat([torch.cat(list(_ink(images.detach().cpu())), 1) for images in rows.values()])
+    strips = [torch.cat(list(_ink(images.detach().cpu())), 1) for images in rows.values()]
+    mosaic = torch.cat(strips)
     height, width = (n//30 for n in mosaic.shape[:2])
-    if ax is None: ax = plt.figure(figsize=(size*width, size*height), dpi=200).add_axes((0, 0, 1, 1))
+    if ax is None:
+        ax = plt.figure(figsize=(size*width, size*height), dpi=200).add_axes((0, 0, 1, 1))
     ax.imshow(mosaic, interpolation="nearest", aspect="equal")
     ax.set_yticks([30*i + 15 for i in range(height)], rows.keys(), fontsize=8)
     ax.tick_params(length=0)
@@ -111,9 +120,10 @@ def visible_mask(
     num_quadrant_inputs:int, # 1, 2 or 3
     height:int=28, width:int=28, # pixels
 ) -> Tensor: # (height, width), bool; raises ValueError for another number of quadrants
-    "True where a pixel is visible: the bottom left, and with 2 the top left, and with 3 the top right"
+    "True where a pixel is visible: bottom left, with 2 top left too, with 3 top right too"
     if num_quadrant_inputs not in (1, 2, 3):
-        raise ValueError(f"Number of quadrants as inputs must be 1, 2 or 3, not {num_quadrant_inputs!r}")
+        raise ValueError("Number of quadrants as inputs must be 1, 2 or 3, "
+                         f"not {num_quadrant_inputs!r}")
     mask, (h, w) = torch.zeros(height, width, dtype=torch.bool), (height//2, width//2)
     mask[h:, :w] = True
     if num_quadrant_inputs >= 2: mask[:h, :w] = True
@@ -124,14 +134,14 @@ def visible_mask(
 def split_quadrants(
     images:Tensor,           # (..., 28, 28)
     num_quadrant_inputs:int, # 1, 2 or 3
-) -> tuple[Tensor, Tensor]:  # visible pixels x (..., n_visible), hidden pixels y (..., n_hidden)
+) -> tuple[Tensor, Tensor]:  # visible x (..., n_visible), hidden y (..., n_hidden)
     "Cut images into visible and hidden pixels"
     mask = visible_mask(num_quadrant_inputs, *images.shape[-2:]).to(images.device)
     return images[..., mask], images[..., ~mask]
 
 def join_quadrants(
     x:Tensor,                # visible pixels (..., n_visible)
-    y:Tensor|float,          # hidden pixels (..., n_hidden), or one value for all, such as -1
+    y:Tensor|float,          # hidden pixels (..., n_hidden), or one value for all, say -1
     num_quadrant_inputs:int, # 1, 2 or 3
 ) -> Tensor: # (..., 28, 28); the leading dimensions of x and y broadcast
     "Put visible and hidden pixels together again"
@@ -147,7 +157,8 @@ def load_digits(
     root:str|Path|None=None, # see `find_mnist`
 ) -> Digits: # raises ValueError for another split
     "One of three splits: `val` is the last sixth of the training images"
-    if split not in ("train", "val", "test"): raise ValueError(f"split must be 'train', 'val' or 'test', not {split!r}")
+    if split not in ("train", "val", "test"):
+        raise ValueError(f"split must be 'train', 'val' or 'test', not {split!r}")
     data = load_mnist(split != "test", root)
     start = len(data.images) - len(data.images)//6
     part = dict(train=slice(0, start), val=slice(start, None), test=slice(None))[split]
@@ -167,7 +178,7 @@ def get_pairs(
     root:str|Path|None=None,      # see `find_mnist`
     device:str|torch.device="cpu",
 ) -> dict[str, Pairs]: # by split: train, val and test
-    "All three splits in memory, as visible and hidden pixels: the fast path that training takes"
+    "All splits in memory, as visible and hidden pixels: the fast path that training takes"
     def pairs(data):
         x, y = split_quadrants(data.images.to(device)/255, num_quadrant_inputs)
         return Pairs(x, y, data.digits.to(device), data.source)
@@ -178,7 +189,7 @@ def find_twins(
     x:Tensor,       # (N, n_visible)
     x_train:Tensor, # (M, n_visible)
     count:int=9,
-) -> tuple[Tensor, Tensor]: # distances (N, count), closest first, and indices into x_train (N, count)
+) -> tuple[Tensor, Tensor]: # distances, closest first, and x_train indices, (N, count)
     "The training inputs closest to each input, by the length of the difference"
     return torch.cdist(x, x_train).topk(count, largest=False)
 
@@ -187,7 +198,7 @@ def find_ambiguous(
     pairs:dict[str, Pairs], # from `get_pairs`
     count:int=6,
 ) -> Tensor: # (count,) indices into pairs["val"], the most ambiguous first
-    "Inputs among the first 2,000 of validation whose close twins disagree most about the digit"
+    "Inputs in the first 2,000 of validation whose close twins disagree most on the digit"
     x = pairs["val"].x[:2000]
     distances, twins = find_twins(x, pairs["train"].x)
     classes = F.one_hot(pairs["train"].digits[twins], 10).float().mean(1)
@@ -195,20 +206,21 @@ def find_ambiguous(
     fair = (x.sum(1) > 20) & (distances[:, -1] < distances[:, -1].median())
     return torch.where(fair, entropy, -1.).topk(count).indices
 
-# %% ../nbs/00_data.ipynb #c21bb825
+# %% ../nbs/00_data.ipynb #e11e17f2
 class ToTensor:
-    "Turn `original` from 0..255 (PIL, array or tensor) into floats in 0..1 with a channel, `digit` into int64"
+    "`original` (PIL, array, tensor; 0..255) to floats 0..1 with channel, `digit` to int64"
     def __call__(self, sample:dict) -> dict:
-        image, digit = (v if isinstance(v, Tensor) else torch.from_numpy(np.array(v)) for v in (sample["original"], sample["digit"]))
+        def tensor(v): return v if isinstance(v, Tensor) else torch.from_numpy(np.array(v))
+        image, digit = tensor(sample["original"]), tensor(sample["digit"])
         image = image/255 if image.dtype == torch.uint8 else image.float()
         return sample | dict(original=image.unsqueeze(-3), digit=digit.long())
 
 # %% ../nbs/00_data.ipynb #f947ec8f
 class MaskImages:
-    "Add `input` (visible pixels, the rest `mask_with`) and `output` (hidden pixels, the rest `mask_with`)"
+    "Add `input` (the visible pixels) and `output` (the hidden ones), the rest `mask_with`"
     def __init__(self,
         num_quadrant_inputs:int, # 1, 2 or 3; anything else raises ValueError
-        mask_with:float=-1,      # what stands in place of a pixel; outside 0..1, or it reads as a grey
+        mask_with:float=-1,      # stands in place of a pixel; in 0..1 it reads as a grey
     ):
         self.visible, self.mask_with = visible_mask(num_quadrant_inputs), mask_with
         self.num_quadrant_inputs = num_quadrant_inputs
@@ -221,7 +233,7 @@ class MaskImages:
 
 # %% ../nbs/00_data.ipynb #5a78bc0b
 class CVAEMNIST(Dataset):
-    "MNIST as samples `{'original', 'digit'}`, transformed one at a time or a batch at a time"
+    "MNIST as samples `{'original', 'digit'}`, transformed one by one or a batch at a time"
     def __init__(self,
         root:str|Path|None=None, # see `find_mnist`
         train:bool=True,         # the training images, or the test images
@@ -234,18 +246,23 @@ class CVAEMNIST(Dataset):
         self.transform = transform or (lambda sample: sample)
 
     def __len__(self): return len(self.images)
-    def __getitem__(self, item): return self.transform(dict(original=self.images[item], digit=self.digits[item]))
-    __getitems__ = __getitem__  # torch's DataLoader asks for a whole batch by its list of indices
+
+    def __getitem__(self, item):
+        return self.transform(dict(original=self.images[item], digit=self.digits[item]))
+
+    __getitems__ = __getitem__  # DataLoader asks for a whole batch by its list of indices
 
 # %% ../nbs/00_data.ipynb #d8ade352
 def get_data(
     num_quadrant_inputs:int,  # 1, 2 or 3
     batch_size:int,
     *, root:str|Path|None=None, # see `find_mnist`
-) -> tuple[dict, dict, dict]: # datasets, dataloaders, dataset_sizes, each by split: train, val and test
-    "The puzzle as datasets and dataloaders of samples `{'original', 'digit', 'input', 'output'}`"
+) -> tuple[dict, dict, dict]: # datasets, dataloaders, dataset_sizes; keys train, val, test
+    "Datasets and dataloaders of puzzle samples `{'original', 'digit', 'input', 'output'}`"
     transform = Compose([ToTensor(), MaskImages(num_quadrant_inputs)])
-    datasets = {split: CVAEMNIST(root, transform=transform, split=split) for split in ("train", "val", "test")}
-    dataloaders = {split: DataLoader(data, batch_size, shuffle=split == "train", collate_fn=lambda batch: batch)
+    datasets = {split: CVAEMNIST(root, transform=transform, split=split)
+                for split in ("train", "val", "test")}
+    dataloaders = {split: DataLoader(data, batch_size, shuffle=split == "train",
+                                     collate_fn=lambda batch: batch)
                    for split, data in datasets.items()}
     return datasets, dataloaders, {split: len(data) for split, data in datasets.items()}

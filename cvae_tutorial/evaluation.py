@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pyro.distributions as dist
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
 from .baseline import BaselineNet, bce_loss, complete_baseline
 from .cvae import CVAE, complete_cvae
-from .data import COLORS, Pairs, find_ambiguous, get_pairs, join_quadrants, plot_axes, show_digits
+from .data import (COLORS, Pairs, find_ambiguous, get_pairs,
+    join_quadrants, plot_axes, show_digits)
 from .training import load_pretrained
 
 # %% ../nbs/04_evaluation.ipynb #2dd2c079
@@ -28,7 +30,7 @@ def log_mean_exp(log_values:Tensor) -> Tensor: # (S, ...) -> (...)
 
 @torch.no_grad()
 def estimate_nll(
-    model:CVAE,        # or anything with distributions prior(x), recognition(x, y) and generation(x, z)
+    model:CVAE,        # or anything with its prior(x), recognition(x, y), generation(x, z)
     x:Tensor,          # (N, x_dim)
     y:Tensor,          # (N, y_dim)
     samples:int=100,   # S, draws of z an image, at least 1 or ValueError
@@ -37,34 +39,46 @@ def estimate_nll(
     "Three estimates of -log p(y|x): `elbo`, `prior_mc` and `is` (importance sampling)"
     if samples < 1: raise ValueError(f"samples must be at least 1, not {samples}")
     parts, size = [], max(1, rows//samples)
-    for x, y in tqdm(list(zip(x.split(size), y.split(size))), desc=f"{samples} samples", disable=len(x)*samples < 100_000 or None):
+    batches = list(zip(x.split(size), y.split(size)))
+    quiet = len(x)*samples < 100_000 or None
+    for x, y in tqdm(batches, desc=f"{samples} samples", disable=quiet):
         prior, recognition = model.prior(x), model.recognition(x, y)
         z, z_prior = recognition.sample((samples,)), prior.sample((samples,))
-        log_w = model.generation(x, z).log_prob(y) + prior.log_prob(z) - recognition.log_prob(z)
+        log_joint = model.generation(x, z).log_prob(y) + prior.log_prob(z)
+        log_w = log_joint - recognition.log_prob(z)
         log_p = model.generation(x, z_prior).log_prob(y)
-        parts.append(dict(elbo=log_w.mean(0), prior_mc=log_mean_exp(log_p), **{"is": log_mean_exp(log_w)}))
+        parts.append({"elbo": log_w.mean(0), "prior_mc": log_mean_exp(log_p),
+                      "is": log_mean_exp(log_w)})
     return {name: -torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-# %% ../nbs/04_evaluation.ipynb #e8e50dd4
+# %% ../nbs/04_evaluation.ipynb #3efb2e76
 class LinearGaussian:
-    "A model whose likelihood is known exactly: z ~ N(0, 1), y ~ N(Wz, noise), with an imperfect recognition distribution"
+    "Exactly known likelihood: z ~ N(0, 1), y ~ N(Wz, noise), with imperfect recognition"
     def __init__(self, y_dim:int=10, z_dim:int=4, noise:float=.5, seed:int=0):
         self.W = torch.randn(y_dim, z_dim, generator=torch.Generator().manual_seed(seed))
         self.noise, (y_dim, z_dim) = noise, self.W.shape
-        self.marginal = dist.MultivariateNormal(torch.zeros(y_dim), self.W@self.W.T + noise**2*torch.eye(y_dim))
+        covariance = self.W@self.W.T + noise**2*torch.eye(y_dim)
+        self.marginal = dist.MultivariateNormal(torch.zeros(y_dim), covariance)
         self.posterior_covariance = (torch.eye(z_dim) + self.W.T@self.W/noise**2).inverse()
 
-    def prior(self, x): return dist.Normal(torch.zeros(len(x), self.W.shape[1]), 1.).to_event(1)
-    def generation(self, x, z): return dist.Normal(z@self.W.T, self.noise).to_event(1)
-    def recognition(self, x, y): # the right mean; independent scales where the posterior has correlated ones, and wider
-        return dist.Normal(y@self.W@self.posterior_covariance/self.noise**2, 1.5*self.posterior_covariance.diagonal().sqrt()).to_event(1)
     def nll(self, y): return -self.marginal.log_prob(y)
+    def generation(self, x, z): return dist.Normal(z@self.W.T, self.noise).to_event(1)
 
-# %% ../nbs/04_evaluation.ipynb #c755ce21
-LABELS = dict(bce="cross-entropy", elbo="negative ELBO", prior_mc="prior Monte Carlo", **{"is": "importance sampling"})
+    def prior(self, x):
+        return dist.Normal(torch.zeros(len(x), self.W.shape[1]), 1.).to_event(1)
+
+    def recognition(self, x, y):
+        # the right mean; scales wider, and independent where the posterior's are correlated
+        mean = y@self.W@self.posterior_covariance/self.noise**2
+        scale = 1.5*self.posterior_covariance.diagonal().sqrt()
+        return dist.Normal(mean, scale).to_event(1)
+
+# %% ../nbs/04_evaluation.ipynb #afdc8b6d
+LABELS = {"bce": "cross-entropy", "elbo": "negative ELBO", "prior_mc": "prior Monte Carlo",
+          "is": "importance sampling"}
 
 # %% ../nbs/04_evaluation.ipynb #f93d7650
-def mean_and_stderr(values:Tensor) -> tuple[float, float]: # (N,) -> mean, standard error of the mean
+def mean_and_stderr(values:Tensor) -> tuple[float, float]: # (N,) -> mean, standard error
     return values.mean().item(), (values.std()/math.sqrt(len(values))).item()
 
 # %% ../nbs/04_evaluation.ipynb #15de96d0
@@ -74,43 +88,57 @@ def evaluate(
     samples:int=100, # S for the CVAE's estimates
     seed:int=0,      # for the draws of z
     **facts,         # joined to each record, such as quadrants=1
-) -> list[dict]: # records with model, estimator, samples, nll and stderr (nats per image), data, params, and the facts
-    "Score both networks on the same images: cross-entropy for the baseline, three estimates for the CVAE"
+) -> list[dict]: # model, estimator, samples, nll, stderr (nats an image), data, params
+    "Score the same images: cross-entropy for the baseline, three estimates for the CVAE"
     torch.manual_seed(seed)
-    with torch.no_grad():
-        bce = torch.nn.functional.binary_cross_entropy_with_logits(baseline.logits(test.x), test.y, reduction="none").sum(1)
+    with torch.no_grad(): logits = baseline.logits(test.x)
+    bce = F.binary_cross_entropy_with_logits(logits, test.y, reduction="none").sum(1)
     scores = [("baseline", baseline, "bce", 1, bce)]
-    scores += [("cvae", cvae, name, samples, values) for name, values in estimate_nll(cvae, test.x, test.y, samples).items()]
+    estimates = estimate_nll(cvae, test.x, test.y, samples)
+    scores += [("cvae", cvae, name, samples, values) for name, values in estimates.items()]
     records = []
     for model, net, estimator, S, values in scores:
         nll, stderr = mean_and_stderr(values)
-        records.append(facts | dict(model=model, estimator=estimator, samples=S, nll=nll, stderr=stderr, seed=seed,
-                                    data=test.source, params=sum(p.numel() for p in net.parameters())))
+        params = sum(p.numel() for p in net.parameters())
+        records.append(facts | dict(
+            model=model, estimator=estimator, samples=S, nll=nll, stderr=stderr,
+            seed=seed, data=test.source, params=params))
     return records
 
-# %% ../nbs/04_evaluation.ipynb #9077cc5e
-def load_results(name:str="quadrants") -> list[dict]: # raises FileNotFoundError outside a checkout of the repository
+# %% ../nbs/04_evaluation.ipynb #348c9822
+def load_results(
+    name:str="quadrants",
+) -> list[dict]: # raises FileNotFoundError outside a checkout of the repository
     "Records of `results/<name>.json`, from the current folder or one above it"
     for folder in (Path.cwd(), *Path.cwd().parents):
-        if (path := folder/"results"/f"{name}.json").exists(): return json.loads(path.read_text())
-    raise FileNotFoundError(f"No results/{name}.json in {Path.cwd()} or above: run this inside the repository, or make them with `make reproduce`")
+        path = folder/"results"/f"{name}.json"
+        if path.exists(): return json.loads(path.read_text())
+    raise FileNotFoundError(f"No results/{name}.json in {Path.cwd()} or above: "
+        "run this inside the repository, or make them with `make reproduce`")
 
 def results_table(records:list[dict]) -> str: # Markdown
-    "Mean over seeds, with the standard error over images, a column for each number of visible quadrants"
+    "Mean over seeds ± standard error over images; a column a number of visible quadrants"
     quadrants = sorted({r["quadrants"] for r in records})
-    seeds, source = len({r["seed"] for r in records}), " and ".join(sorted({r["data"] for r in records}))
-    lines = ["| model | estimator | S | " + " | ".join(f"{q} visible" for q in quadrants) + " |", "|---|---|---|" + "--:|"*len(quadrants)]
+    seeds = len({r["seed"] for r in records})
+    source = " and ".join(sorted({r["data"] for r in records}))
+    head = " | ".join(f"{q} visible" for q in quadrants)
+    lines = [f"| model | estimator | S | {head} |", "|---|---|---|" + "--:|"*len(quadrants)]
     spread = 0.
-    for model, estimator, S in dict.fromkeys((r["model"], r["estimator"], r["samples"]) for r in records):
-        cells = []
+    def key(r): return r["model"], r["estimator"], r["samples"]
+    for model, estimator, S in dict.fromkeys(map(key, records)):
+        same, cells = [r for r in records if key(r) == (model, estimator, S)], []
         for q in quadrants:
-            rows = [r for r in records if (r["model"], r["estimator"], r["samples"], r["quadrants"]) == (model, estimator, S, q)]
-            nlls = [r["nll"] for r in rows]
+            rows = [r for r in same if r["quadrants"] == q]
+            nlls, errors = [r["nll"] for r in rows], [r["stderr"] for r in rows]
             spread = max(spread, max(nlls) - min(nlls))
-            cells.append(f"{sum(nlls)/len(nlls):.1f} ± {sum(r['stderr'] for r in rows)/len(rows):.1f}")
-        lines.append(f"| {model} | {LABELS[estimator]} | {S if model != 'baseline' else ''} | " + " | ".join(cells) + " |")
-    caption = f": Negative log-likelihood on test, {source}, nats per image over the hidden pixels: lower is better. " + (
-        f"Mean of {seeds} seeds, which differ by at most {spread:.1f}; " if seeds > 1 else "One seed; ") + "± is the standard error over images."
+            cells.append(f"{sum(nlls)/len(nlls):.1f} ± {sum(errors)/len(errors):.1f}")
+        draws = S if model != "baseline" else ""
+        lines.append(f"| {model} | {LABELS[estimator]} | {draws} | {' | '.join(cells)} |")
+    over = "One seed; "
+    if seeds > 1: over = f"Mean of {seeds} seeds, which differ by at most {spread:.1f}; "
+    caption = (f": Negative log-likelihood on test, {source}, nats per image "
+               f"over the hidden pixels: lower is better. {over}"
+               "± is the standard error over images.")
     return "\n".join([*lines, "", caption + " {#tbl-quadrants}"])
 
 # %% ../nbs/04_evaluation.ipynb #1be38a60
@@ -121,8 +149,10 @@ def completion_rows(
     num_samples:int=10,
     seed:int=0,
 ) -> dict[str, Tensor]: # label -> (B, 28, 28), for `show_digits`
-    "Input, truth, the baseline's answer and the CVAE's samples (decoder means) side by side"
+    "Input, truth, baseline's answer and the CVAE's samples (decoder means) side by side"
     torch.manual_seed(seed)
     samples = complete_cvae(cvae, x, num_quadrant_inputs, num_samples)
-    return dict(input=join_quadrants(x, -1, num_quadrant_inputs), truth=join_quadrants(x, y, num_quadrant_inputs),
-                baseline=complete_baseline(baseline, x, num_quadrant_inputs)) | {f"CVAE {i}": s for i, s in enumerate(samples, 1)}
+    rows = dict(input=join_quadrants(x, -1, num_quadrant_inputs),
+                truth=join_quadrants(x, y, num_quadrant_inputs),
+                baseline=complete_baseline(baseline, x, num_quadrant_inputs))
+    return rows | {f"CVAE {i}": sample for i, sample in enumerate(samples, 1)}

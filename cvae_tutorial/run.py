@@ -27,7 +27,7 @@ def run(
     epochs:int=20,             # for the CVAE; the baseline takes at most 12
     seed:int=0,
     device:str="auto",         # see `choose_device`
-    out:str|Path="runs/q1",    # folder for baseline.safetensors, cvae.safetensors, results.json and samples.png
+    out:str|Path="runs/q1",    # gets {baseline,cvae}.safetensors, results.json, samples.png
 ) -> list[dict]: # the records of `evaluate` on the test images
     "Fit baseline and CVAE, score both on test, and save everything"
     if epochs < 1: raise ValueError(f"epochs must be at least 1, not {epochs}")
@@ -37,13 +37,14 @@ def run(
 
     start = time.perf_counter()
     baseline, _ = train_baseline(pairs, epochs=min(epochs, 12), seed=seed)
-    baseline_seconds = time.perf_counter() - start
+    seconds = dict(baseline=time.perf_counter() - start)
     save_net(baseline, out/"baseline.safetensors")
     cvae, _ = train_cvae(pairs, epochs=epochs, seed=seed)
-    seconds = dict(baseline=baseline_seconds, cvae=time.perf_counter() - start - baseline_seconds)
+    seconds["cvae"] = time.perf_counter() - start - seconds["baseline"]
     save_net(cvae, out/"cvae.safetensors")
 
-    records = evaluate(baseline, cvae, pairs["test"], quadrants=quadrants, seed=seed, split="test", device=str(device))
+    records = evaluate(baseline, cvae, pairs["test"], seed=seed,
+                       quadrants=quadrants, split="test", device=str(device))
     records = [r | dict(train_seconds=round(seconds[r["model"]], 1)) for r in records]
     save_picture(baseline, cvae, pairs, quadrants, out/"samples.png")
     write_json(records, out/"results.json")
@@ -65,8 +66,8 @@ def write_json(records:list[dict], path:str|Path):
 # %% ../nbs/07_run.ipynb #a1572320
 def reproduce(
     out:str|Path="results",           # folder for quadrants.json
-    runs:str|Path="runs/reproduce",   # folder for the runs; those with a results.json are finished
-    assets:str|Path|None=None,        # folder for the weights of seed 0 as float16, and the picture; None: leave them
+    runs:str|Path="runs/reproduce",   # folder for the runs; a results.json marks one done
+    assets:str|Path|None=None,        # folder for the first seed's float16 weights, or None
     data:str|Path|None=None, epochs:int=20, device:str="auto", # see `run`
     seeds:tuple[int, ...]=(0, 1, 2),
 ) -> list[dict]: # the records of all runs
@@ -83,9 +84,10 @@ def reproduce(
     write_json(records, Path(out)/"quadrants.json")
     if assets:
         for quadrants in (1, 2, 3):
+            folder = Path(runs)/f"q{quadrants}-seed{seeds[0]}"
             for name in ("baseline", "cvae"):
-                net = load_net(Path(runs)/f"q{quadrants}-seed{seeds[0]}"/f"{name}.safetensors")
-                save_net(net, Path(assets)/f"{name}-q{quadrants}.safetensors", torch.float16)
+                asset = Path(assets)/f"{name}-q{quadrants}.safetensors"
+                save_net(load_net(folder/f"{name}.safetensors"), asset, torch.float16)
     return records
 
 # %% ../nbs/07_run.ipynb #5b526083
@@ -93,16 +95,23 @@ def main(
     argv:list[str]|None=None, # arguments; None: those of the command line
 ) -> int: # exit status: 0, or 2 with one line that says what was wrong
     "The command `cvae-tutorial`"
-    parser = argparse.ArgumentParser(prog="cvae-tutorial", description="Complete half-hidden digits with a baseline and a CVAE.")
+    parser = argparse.ArgumentParser(prog="cvae-tutorial",
+        description="Complete half-hidden digits with a baseline and a CVAE.")
     commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("run", help="fit baseline and CVAE, print the table, save weights and picture")
-    one.add_argument("--quadrants", type=int, choices=(1, 2, 3), default=1, help="visible quadrants")
+    one = commands.add_parser("run",
+        help="fit baseline and CVAE, print the table, save weights and picture")
+    one.add_argument("--quadrants", type=int, choices=(1, 2, 3), default=1,
+        help="visible quadrants")
     one.add_argument("--seed", type=int, default=0)
-    every = commands.add_parser("reproduce", help="all runs behind the tables of the tutorial; goes on where it was stopped")
-    every.add_argument("--runs", default="runs/reproduce", help="folder for the single runs")
+    every = commands.add_parser("reproduce",
+        help="all runs behind the tables of the tutorial; goes on where it was stopped")
+    every.add_argument("--runs", default="runs/reproduce",
+        help="folder for the single runs")
     every.add_argument("--assets", help="folder for the trained weights (float16)")
     for command, out in (one, "runs/q1"), (every, "results"):
-        command.add_argument("--data", help="folder with MNIST, or 'sample'; by default the cache, a download, or the sample")
+        command.add_argument("--data",
+            help="folder with MNIST, or 'sample'; "
+                 "by default the cache, a download, or the sample")
         command.add_argument("--epochs", type=int, default=20)
         command.add_argument("--device", default="auto", help="auto, cpu or cuda")
         command.add_argument("--out", default=out, help="folder for the results")

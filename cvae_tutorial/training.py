@@ -22,30 +22,34 @@ from torch import Tensor
 
 from .baseline import BaselineNet, fit, plot_history
 from .cvae import CVAE, complete_cvae
-from .data import COLORS, Pairs, find_ambiguous, get_pairs, join_quadrants, show_digits, visible_mask
+from .data import (COLORS, Pairs, find_ambiguous, get_pairs,
+    join_quadrants, show_digits, visible_mask)
 
 # %% ../nbs/03_training.ipynb #45f02fd3
 def elbo_loss(
     cvae:CVAE,
-    elbo:ELBO|None=None, # any of Pyro's; by default the bound with the exact KL, one draw of z an image
-) -> Callable[[Tensor, Tensor], Tensor]: # loss(x, y): visible and hidden pixels (B, n) -> scalar
+    elbo:ELBO|None=None, # any of Pyro's; None: the exact-KL bound, one draw of z an image
+) -> Callable[[Tensor, Tensor], Tensor]: # loss(x, y): visible and hidden (B, n) -> scalar
     "The negative ELBO in nats per image, as a function of a batch"
     elbo = elbo or TraceMeanField_ELBO()
     def loss(x, y):
-        with pyro.validation_enabled(False): return elbo.differentiable_loss(cvae.model, cvae.guide, x, y)/len(x)
+        with pyro.validation_enabled(False):
+            return elbo.differentiable_loss(cvae.model, cvae.guide, x, y)/len(x)
     return loss
 
 # %% ../nbs/03_training.ipynb #a549503c
 def choose_device(
     device:str="auto", # "auto", "cpu", "cuda", "cuda:1", ...
-) -> torch.device: # raises RuntimeError if CUDA is asked for and absent, ValueError for an unknown name
+) -> torch.device: # raises RuntimeError if CUDA is absent, ValueError for an unknown name
     "CUDA where there is one, else the CPU, unless told otherwise"
     if device == "auto": return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try: chosen = torch.device(device)
-    except RuntimeError as e: raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', not {device!r}") from e
+    except RuntimeError as e:
+        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', not {device!r}") from e
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise RuntimeError(f"device={device!r} was asked for, but torch {torch.__version__} sees "
-            f"{torch.cuda.device_count()} CUDA devices here. Use device='auto' or 'cpu'.")
+        raise RuntimeError(f"device={device!r} was asked for, but torch "
+            f"{torch.__version__} sees {torch.cuda.device_count()} CUDA devices here. "
+            "Use device='auto' or 'cpu'.")
     return chosen
 
 # %% ../nbs/03_training.ipynb #8d286544
@@ -62,10 +66,11 @@ def train_cvae(
 ) -> tuple[CVAE, list[dict]]: # the CVAE at its best validation epoch, and its history
     "Make and fit a CVAE; one seed makes one result"
     pyro.set_rng_seed(seed)
-    x, y = pairs["train"].x, pairs["train"].y
-    cvae = CVAE(z_dim, hidden, hidden, baseline_net, x_dim=x.shape[1], y_dim=y.shape[1], decoder_sees_x=decoder_sees_x)
-    cvae.to(x.device)
-    return cvae, fit(cvae, elbo_loss(cvae, elbo), pairs["train"], pairs["val"], epochs=epochs, **kwargs)
+    train, val = pairs["train"], pairs["val"]
+    cvae = CVAE(z_dim, hidden, hidden, baseline_net, x_dim=train.x.shape[1],
+                y_dim=train.y.shape[1], decoder_sees_x=decoder_sees_x)
+    cvae.to(train.x.device)
+    return cvae, fit(cvae, elbo_loss(cvae, elbo), train, val, epochs=epochs, **kwargs)
 
 # %% ../nbs/03_training.ipynb #793b2fe4
 NETS = dict(BaselineNet=BaselineNet, CVAE=CVAE)
@@ -79,8 +84,10 @@ def save_net(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".part")
-    tensors = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in net.state_dict().items()}
-    save_file(tensors, beside, {"class": type(net).__name__, "config": json.dumps(net.config)})
+    tensors = {name: weight.detach().to("cpu", dtype).contiguous()
+               for name, weight in net.state_dict().items()}
+    metadata = {"class": type(net).__name__, "config": json.dumps(net.config)}
+    save_file(tensors, beside, metadata)
     beside.chmod(0o644)
     os.replace(beside, path)
 
@@ -88,17 +95,21 @@ def save_net(
 def load_net(
     path:str|Path,         # from `save_net`
     device:str="cpu",      # see `choose_device`
-) -> BaselineNet|CVAE: # raises FileNotFoundError, or ValueError if the file is no checkpoint of this library
+) -> BaselineNet|CVAE: # raises FileNotFoundError, or ValueError if no checkpoint of ours
     "Build the net that a file describes, and load its weights as float32"
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}
-    except SafetensorError as e: raise ValueError(f"{path} is damaged or no safetensors file ({e}): train again, or fetch it again") from e
+    except SafetensorError as e:
+        raise ValueError(f"{path} is damaged or no safetensors file ({e}): "
+                         "train again, or fetch it again") from e
     if metadata.get("class") not in NETS:
-        raise ValueError(f"{path} is no checkpoint of cvae_tutorial: expected one of {sorted(NETS)}, found {metadata.get('class')!r}")
+        raise ValueError(f"{path} is no checkpoint of cvae_tutorial: "
+                         f"expected one of {sorted(NETS)}, found {metadata.get('class')!r}")
     config = json.loads(metadata["config"])
-    if baseline := config.pop("baseline", None): config["pre_trained_baseline_net"] = BaselineNet(**baseline)
+    if baseline := config.pop("baseline", None):
+        config["pre_trained_baseline_net"] = BaselineNet(**baseline)
     net = NETS[metadata["class"]](**config)
     net.load_state_dict(tensors)
     return net.to(choose_device(device))
@@ -111,4 +122,6 @@ def load_pretrained(
     "The trained networks inside the package"
     visible_mask(num_quadrant_inputs)
     assets = files("cvae_tutorial")/"assets"
-    return tuple(load_net(str(assets/f"{name}-q{num_quadrant_inputs}.safetensors"), device) for name in ("baseline", "cvae"))
+    def load(name):
+        return load_net(str(assets/f"{name}-q{num_quadrant_inputs}.safetensors"), device)
+    return load("baseline"), load("cvae")

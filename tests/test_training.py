@@ -1,0 +1,137 @@
+"Training, checkpoints and the command line, at small scale on real digits"
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cvae_tutorial.baseline import BaselineNet, bce_loss, fit
+from cvae_tutorial.cvae import CVAE
+from cvae_tutorial.data import find_mnist, get_pairs, load_mnist
+from cvae_tutorial.evaluation import estimate_nll
+from cvae_tutorial.run import main, reproduce, run
+from cvae_tutorial.training import load_net, load_pretrained, save_net, train_cvae
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    "The sample with one visible quadrant, cut to 1,000 digits a split"
+    return {split: replace(p, x=p.x[:1000], y=p.y[:1000], digits=p.digits[:1000]) for split, p in get_pairs(1).items()}
+
+
+def test_keeps_the_best_epoch_and_stops_early(pairs):
+    "A small set is soon learnt by heart: validation turns, and the weights of the turning point are kept"
+    torch.manual_seed(0)
+    train = replace(pairs["train"], x=pairs["train"].x[:200], y=pairs["train"].y[:200])
+    net = BaselineNet(200, 200, x_dim=196, y_dim=588)
+    history = fit(net, bce_loss(net), train, pairs["val"], epochs=300, lr=3e-3, patience=4)
+    losses = [record["val"] for record in history]
+    best = losses.index(min(losses))
+    assert len(history) == best + 1 + 4 < 300
+    with torch.no_grad(): assert bce_loss(net)(pairs["val"].x, pairs["val"].y).item() == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_one_seed_one_result(pairs):
+    histories = [train_cvae(pairs, hidden=50, z_dim=5, epochs=2, seed=seed)[1] for seed in (0, 0, 1)]
+    assert histories[0] == histories[1] != histories[2]
+
+
+def test_a_loss_that_is_not_finite_stops(pairs):
+    broken = replace(pairs["train"], y=pairs["train"].y*float("nan"))
+    net = BaselineNet(20, 20, x_dim=196, y_dim=588)
+    with pytest.raises(FloatingPointError, match="smaller lr"): fit(net, bce_loss(net), broken, pairs["val"], epochs=2)
+
+
+@pytest.mark.parametrize("make", [
+    lambda: BaselineNet(30, 40, x_dim=196, y_dim=588),
+    lambda: CVAE(5, 30, 40, x_dim=196, y_dim=588),
+    lambda: CVAE(5, 30, 40, BaselineNet(20, 20), decoder_sees_x=False),
+], ids=["baseline", "cvae", "cvae as in Pyro's tutorial"])
+def test_checkpoint_round_trip(make, tmp_path):
+    net = make()
+    save_net(net, tmp_path/"deep"/"net.safetensors")
+    again = load_net(tmp_path/"deep"/"net.safetensors")
+    assert again.config == net.config
+    assert all(torch.equal(w, again.state_dict()[name]) for name, w in net.state_dict().items())
+    assert [path.name for path in (tmp_path/"deep").iterdir()] == ["net.safetensors"]
+
+
+def test_bad_checkpoints_are_refused(tmp_path):
+    from safetensors.torch import save_file
+    (tmp_path/"text").write_text("not weights")
+    save_file({"a": torch.zeros(1)}, tmp_path/"foreign")
+    for name, message in ("text", "damaged"), ("foreign", "no checkpoint of cvae_tutorial"):
+        with pytest.raises(ValueError, match=message): load_net(tmp_path/name)
+    with pytest.raises(FileNotFoundError): load_net(tmp_path/"absent")
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_pretrained_networks_are_those_of_the_results(n, request):
+    "On the sample's 2,000 test digits they score like `results/quadrants.json` says of all 10,000"
+    baseline, cvae = load_pretrained(n)
+    test = get_pairs(n)["test"]
+    torch.manual_seed(0)
+    ours = {name: values.mean().item() for name, values in estimate_nll(cvae, test.x, test.y, samples=100).items()}
+    with torch.no_grad(): ours["bce"] = bce_loss(baseline)(test.x, test.y).item()
+    records = json.loads((request.config.rootpath/"results"/"quadrants.json").read_text())
+    for record in (r for r in records if (r["quadrants"], r["seed"]) == (n, 0)):
+        stderr = record["stderr"]*5**.5  # of 2,000 digits in place of 10,000
+        assert ours[record["estimator"]] == pytest.approx(record["nll"], abs=4*stderr), record
+
+
+def test_data_in_order(monkeypatch, tmp_path, capsys):
+    "root, then the environment, then the cache with a download, then the sample with one line that says so"
+    import cvae_tutorial.data as data
+    monkeypatch.setenv("CVAE_TUTORIAL_DATA", "from the environment")
+    assert find_mnist("named") == "named" and find_mnist() == "from the environment"
+    with pytest.raises(FileNotFoundError, match="pass download=True, or use root='sample'"): load_mnist(root=tmp_path)
+
+    monkeypatch.delenv("CVAE_TUTORIAL_DATA")
+    monkeypatch.delenv("IN_TEST", raising=False)
+    monkeypatch.setattr(data, "CACHE", tmp_path/"file"/"below")  # a folder that cannot be made
+    (tmp_path/"file").write_text("")
+    data._download_once.cache_clear()
+    try: assert [find_mnist(), find_mnist()] == ["sample", "sample"]
+    finally: data._download_once.cache_clear()
+    assert capsys.readouterr().out.count("using the sample of 12,000 digits") == 1
+
+
+def test_run_from_the_command_line(tmp_path, capsys):
+    out = tmp_path/"q3"
+    assert main(["run", "--quadrants", "3", "--data", "sample", "--epochs", "1", "--device", "cpu", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "importance sampling" in printed and "sample" in printed
+    records = json.loads((out/"results.json").read_text())
+    assert [r["estimator"] for r in records] == ["bce", "elbo", "prior_mc", "is"]
+    assert {key for r in records for key in r} == {"quadrants", "model", "estimator", "samples", "nll", "stderr", "seed",
+                                                   "split", "data", "params", "train_seconds", "device"}
+    assert {"samples.png", "cvae.safetensors", "baseline.safetensors"} <= {path.name for path in out.iterdir()}
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--data", "/nowhere"], "No MNIST in '/nowhere'"),
+    (["--device", "cuda:99"], "CUDA"),
+    (["--device", "abacus"], "must be 'auto'"),
+    (["--epochs", "0"], "at least 1"),
+])
+def test_command_line_says_what_was_wrong(arguments, message, tmp_path, capsys):
+    assert main(["run", "--data", "sample", "--out", str(tmp_path/"out"), *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path/"out").exists()
+
+
+def test_reproduce_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    "Finished runs are taken as they are; only the missing one is made"
+    made = []
+    def counted(quadrants, data, epochs, seed, device, out):
+        made.append((quadrants, seed))
+        return run(quadrants, data, epochs, seed, device, out)
+    record = dict(quadrants=0, model="baseline", estimator="bce", samples=1, nll=1., stderr=.1, seed=0, data="sample")
+    for n in (1, 3):
+        (tmp_path/"runs"/f"q{n}-seed0").mkdir(parents=True)
+        (tmp_path/"runs"/f"q{n}-seed0"/"results.json").write_text(json.dumps([record | {"quadrants": n}]))
+    monkeypatch.setattr("cvae_tutorial.run.run", counted)
+    records = reproduce(tmp_path/"results", tmp_path/"runs", data="sample", epochs=1, seeds=(0,))
+    assert made == [(2, 0)]
+    assert json.loads((tmp_path/"results"/"quadrants.json").read_text()) == records
+    assert {r["quadrants"] for r in records} == {1, 2, 3}
