@@ -145,7 +145,7 @@ def plot_history(
     ax.legend(frameon=False)
     return ax
 
-# %% ../nbs/01_baseline.ipynb #c3a218c4
+# %% ../nbs/01_baseline.ipynb #aeff49c5
 def complete_baseline(
     net:BaselineNet,
     x:Tensor,                # (B, n_visible)

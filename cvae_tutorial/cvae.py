@@ -21,7 +21,7 @@ from .baseline import BaselineNet, mlp
 from .data import (COLORS, get_data, get_pairs,
     join_quadrants, plot_axes, show_digits)
 
-# %% ../nbs/02_cvae.ipynb #0bc5a151
+# %% ../nbs/02_cvae.ipynb #99998fd2
 class Encoder(nn.Module):
     "From x and y, or x alone, to a normal distribution over z with independent dimensions"
     def __init__(self,
@@ -40,7 +40,7 @@ class Encoder(nn.Module):
         loc, log_scale = self.net(torch.cat(parts, 1)).chunk(2, -1)
         return loc, log_scale.exp()
 
-# %% ../nbs/02_cvae.ipynb #9ad4b3b3
+# %% ../nbs/02_cvae.ipynb #4a40c1e7
 class Decoder(nn.Module):
     "From z, and x if `x_dim` is not 0, to each pixel's probability of ink"
     def __init__(self,
@@ -64,7 +64,7 @@ class Decoder(nn.Module):
     ) -> Tensor: # (..., B, y_dim) in 0..1
         return self.logits(z, x).sigmoid()
 
-# %% ../nbs/02_cvae.ipynb #4dcfbaab
+# %% ../nbs/02_cvae.ipynb #60a15b84
 class _PixelValue(constraints.Constraint):
     "0..1, or -1 for a pixel that is not scored"
     def check(self, value): return (value >= 0) & (value <= 1) | (value == -1)
@@ -79,7 +79,7 @@ class PixelBernoulli(dist.Bernoulli):
         target, weight = value.clamp(min=0), (value >= 0).float()
         return -F.binary_cross_entropy_with_logits(logits, target, weight, reduction="none")
 
-# %% ../nbs/02_cvae.ipynb #e4e62770
+# %% ../nbs/02_cvae.ipynb #8829501e
 _serial = count()
 
 class CVAE(nn.Module):
@@ -149,7 +149,7 @@ class CVAE(nn.Module):
             q = self.prior(x) if ys is None else self.recognition(x, self._flat(ys))
             pyro.sample("z", q)
 
-# %% ../nbs/02_cvae.ipynb #364d0207
+# %% ../nbs/02_cvae.ipynb #1cfb0d76
 def complete_cvae(
     cvae:CVAE,
     x:Tensor,                # (B, n_visible)

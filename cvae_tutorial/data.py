@@ -7,7 +7,7 @@ __all__ = ['SAMPLE', 'CACHE', 'COLORS', 'find_mnist', 'Digits', 'load_mnist', 's
            'split_quadrants', 'join_quadrants', 'load_digits', 'Pairs', 'get_pairs', 'find_twins', 'find_ambiguous',
            'ToTensor', 'MaskImages', 'CVAEMNIST', 'get_data']
 
-# %% ../nbs/00_data.ipynb #f277278d
+# %% ../nbs/00_data.ipynb #b55ec24c
 import os
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import MNIST
 from torchvision.transforms import Compose
 
-# %% ../nbs/00_data.ipynb #55ec247a
+# %% ../nbs/00_data.ipynb #6c68c65f
 SAMPLE = "sample"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home()/".cache")/"cvae_tutorial"
 
@@ -48,7 +48,7 @@ def _download_once() -> str:
               "using the sample of 12,000 digits inside the package.")
         return SAMPLE
 
-# %% ../nbs/00_data.ipynb #dd42b6c4
+# %% ../nbs/00_data.ipynb #7f1039a8
 @dataclass
 class Digits:
     "A set of digits, whole and in memory"
@@ -56,7 +56,7 @@ class Digits:
     digits: Tensor  # (N,), int64: 0 to 9
     source: str     # "MNIST" or "sample"
 
-# %% ../nbs/00_data.ipynb #1198e169
+# %% ../nbs/00_data.ipynb #27c09c89
 def load_mnist(
     train:bool=True,           # the training images, or the test images
     root:str|Path|None=None,   # see `find_mnist`
@@ -77,7 +77,7 @@ def load_mnist(
             "pass download=True, or use root='sample'.") from e
     return Digits(mnist.data, mnist.targets, "MNIST")
 
-# %% ../nbs/00_data.ipynb #2c6785ff
+# %% ../nbs/00_data.ipynb #4bd37820
 # Okabe and Ito's safe colours
 COLORS = dict(truth="#222222", baseline="#D55E00", cvae="#0072B2", hidden="#C6D8E8")
 
@@ -115,7 +115,7 @@ def plot_axes(
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
-# %% ../nbs/00_data.ipynb #40097d1b
+# %% ../nbs/00_data.ipynb #7a125cff
 def visible_mask(
     num_quadrant_inputs:int, # 1, 2 or 3
     height:int=28, width:int=28, # pixels
@@ -130,7 +130,7 @@ def visible_mask(
     if num_quadrant_inputs == 3: mask[:h, w:] = True
     return mask
 
-# %% ../nbs/00_data.ipynb #16670538
+# %% ../nbs/00_data.ipynb #e97c2a3f
 def split_quadrants(
     images:Tensor,           # (..., 28, 28)
     num_quadrant_inputs:int, # 1, 2 or 3
@@ -151,7 +151,7 @@ def join_quadrants(
     images[..., mask], images[..., ~mask] = x, y
     return images
 
-# %% ../nbs/00_data.ipynb #6fe8302b
+# %% ../nbs/00_data.ipynb #7691441f
 def load_digits(
     split:str="train",       # "train", "val" or "test"
     root:str|Path|None=None, # see `find_mnist`
@@ -164,7 +164,7 @@ def load_digits(
     part = dict(train=slice(0, start), val=slice(start, None), test=slice(None))[split]
     return Digits(data.images[part], data.digits[part], data.source)
 
-# %% ../nbs/00_data.ipynb #997be80e
+# %% ../nbs/00_data.ipynb #8e5b1cf6
 @dataclass
 class Pairs:
     "The puzzle as vectors, for a whole split"
@@ -184,7 +184,7 @@ def get_pairs(
         return Pairs(x, y, data.digits.to(device), data.source)
     return {split: pairs(load_digits(split, root)) for split in ("train", "val", "test")}
 
-# %% ../nbs/00_data.ipynb #f66a509e
+# %% ../nbs/00_data.ipynb #a5b59454
 def find_twins(
     x:Tensor,       # (N, n_visible)
     x_train:Tensor, # (M, n_visible)
@@ -193,7 +193,7 @@ def find_twins(
     "The training inputs closest to each input, by the length of the difference"
     return torch.cdist(x, x_train).topk(count, largest=False)
 
-# %% ../nbs/00_data.ipynb #c2dc3487
+# %% ../nbs/00_data.ipynb #e7c71909
 def find_ambiguous(
     pairs:dict[str, Pairs], # from `get_pairs`
     count:int=6,
@@ -206,7 +206,7 @@ def find_ambiguous(
     fair = (x.sum(1) > 20) & (distances[:, -1] < distances[:, -1].median())
     return torch.where(fair, entropy, -1.).topk(count).indices
 
-# %% ../nbs/00_data.ipynb #e11e17f2
+# %% ../nbs/00_data.ipynb #414357c0
 class ToTensor:
     "`original` (PIL, array, tensor; 0..255) to floats 0..1 with channel, `digit` to int64"
     def __call__(self, sample:dict) -> dict:
@@ -215,7 +215,7 @@ class ToTensor:
         image = image/255 if image.dtype == torch.uint8 else image.float()
         return sample | dict(original=image.unsqueeze(-3), digit=digit.long())
 
-# %% ../nbs/00_data.ipynb #f947ec8f
+# %% ../nbs/00_data.ipynb #6b718cb6
 class MaskImages:
     "Add `input` (the visible pixels) and `output` (the hidden ones), the rest `mask_with`"
     def __init__(self,
@@ -231,7 +231,7 @@ class MaskImages:
         return sample | dict(input=torch.where(visible, image, self.mask_with),
                              output=torch.where(visible, self.mask_with, image))
 
-# %% ../nbs/00_data.ipynb #5a78bc0b
+# %% ../nbs/00_data.ipynb #808090f6
 class CVAEMNIST(Dataset):
     "MNIST as samples `{'original', 'digit'}`, transformed one by one or a batch at a time"
     def __init__(self,
@@ -252,7 +252,7 @@ class CVAEMNIST(Dataset):
 
     __getitems__ = __getitem__  # DataLoader asks for a whole batch by its list of indices
 
-# %% ../nbs/00_data.ipynb #d8ade352
+# %% ../nbs/00_data.ipynb #e2140da1
 def get_data(
     num_quadrant_inputs:int,  # 1, 2 or 3
     batch_size:int,

@@ -81,7 +81,7 @@ LABELS = {"bce": "cross-entropy", "elbo": "negative ELBO", "prior_mc": "prior Mo
 def mean_and_stderr(values:Tensor) -> tuple[float, float]: # (N,) -> mean, standard error
     return values.mean().item(), (values.std()/math.sqrt(len(values))).item()
 
-# %% ../nbs/04_evaluation.ipynb #15de96d0
+# %% ../nbs/04_evaluation.ipynb #ecbe2fcb
 def evaluate(
     baseline:BaselineNet, cvae:CVAE,
     test:Pairs,
@@ -105,7 +105,7 @@ def evaluate(
             seed=seed, data=test.source, params=params))
     return records
 
-# %% ../nbs/04_evaluation.ipynb #348c9822
+# %% ../nbs/04_evaluation.ipynb #ffd1c746
 def load_results(
     name:str="quadrants",
 ) -> list[dict]: # raises FileNotFoundError outside a checkout of the repository
@@ -141,7 +141,7 @@ def results_table(records:list[dict]) -> str: # Markdown
                "± is the standard error over images.")
     return "\n".join([*lines, "", caption + " {#tbl-quadrants}"])
 
-# %% ../nbs/04_evaluation.ipynb #1be38a60
+# %% ../nbs/04_evaluation.ipynb #e063afe5
 def completion_rows(
     baseline:BaselineNet, cvae:CVAE,
     x:Tensor, y:Tensor,      # (B, n_visible), (B, n_hidden)

@@ -10,13 +10,14 @@ import argparse
 import json
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
 
 from .baseline import train_baseline
-from .data import find_ambiguous, get_pairs, show_digits
+from .data import SAMPLE, find_ambiguous, get_pairs, load_mnist, show_digits
 from .evaluation import completion_rows, evaluate, results_table
 from .training import choose_device, load_net, save_net, train_cvae
 
@@ -27,11 +28,11 @@ def run(
     epochs:int=20,             # for the CVAE; the baseline takes at most 12
     seed:int=0,
     device:str="auto",         # see `choose_device`
-    out:str|Path="runs/q1",    # gets {baseline,cvae}.safetensors, results.json, samples.png
+    out:str|Path|None=None,    # folder for weights, records and picture; None: runs/q<quadrants>
 ) -> list[dict]: # the records of `evaluate` on the test images
     "Fit baseline and CVAE, score both on test, and save everything"
     if epochs < 1: raise ValueError(f"epochs must be at least 1, not {epochs}")
-    out, device = Path(out), choose_device(device)
+    out, device = Path(out or f"runs/q{quadrants}"), choose_device(device)
     pairs = get_pairs(quadrants, data, device)
     out.mkdir(parents=True, exist_ok=True)
 
@@ -63,7 +64,7 @@ def write_json(records:list[dict], path:str|Path):
     beside.write_text(json.dumps(records, indent=1) + "\n")
     beside.replace(path)
 
-# %% ../nbs/07_run.ipynb #a1572320
+# %% ../nbs/07_run.ipynb #0776549a
 def reproduce(
     out:str|Path="results",           # folder for quadrants.json
     runs:str|Path="runs/reproduce",   # folder for the runs; a results.json marks one done
@@ -72,25 +73,27 @@ def reproduce(
     seeds:tuple[int, ...]=(0, 1, 2),
 ) -> list[dict]: # the records of all runs
     "Every run behind the tables, on all of MNIST unless `data` says otherwise"
-    records = []
-    for quadrants in (1, 2, 3):
-        for seed in seeds:
-            folder = Path(runs)/f"q{quadrants}-seed{seed}"
-            if not (folder/"results.json").exists():
-                print(f"{quadrants} visible, seed {seed}", flush=True)
-                run(quadrants, data, epochs, seed, device, folder)
-            records += json.loads((folder/"results.json").read_text())
+    source, records = load_mnist(False, data).source, []
+    if source == SAMPLE != data:
+        raise FileNotFoundError("reproduce needs all of MNIST: name its folder in data, or "
+                                "ask for the sample with data='sample'")
+    def folder(quadrants, seed):
+        return Path(runs)/f"{source}-q{quadrants}-seed{seed}-epochs{epochs}"
+
+    for quadrants, seed in product((1, 2, 3), seeds):
+        results = folder(quadrants, seed)/"results.json"
+        if not results.exists():
+            print(f"{quadrants} visible, seed {seed}", flush=True)
+            run(quadrants, data, epochs, seed, device, results.parent)
+        records += json.loads(results.read_text())
     Path(out).mkdir(parents=True, exist_ok=True)
     write_json(records, Path(out)/"quadrants.json")
-    if assets:
-        for quadrants in (1, 2, 3):
-            folder = Path(runs)/f"q{quadrants}-seed{seeds[0]}"
-            for name in ("baseline", "cvae"):
-                asset = Path(assets)/f"{name}-q{quadrants}.safetensors"
-                save_net(load_net(folder/f"{name}.safetensors"), asset, torch.float16)
+    for quadrants, name in product((1, 2, 3), ("baseline", "cvae") if assets else ()):
+        net = load_net(folder(quadrants, seeds[0])/f"{name}.safetensors")
+        save_net(net, Path(assets)/f"{name}-q{quadrants}.safetensors", torch.float16)
     return records
 
-# %% ../nbs/07_run.ipynb #5b526083
+# %% ../nbs/07_run.ipynb #c6fa1c1f
 def main(
     argv:list[str]|None=None, # arguments; None: those of the command line
 ) -> int: # exit status: 0, or 2 with one line that says what was wrong
@@ -108,14 +111,16 @@ def main(
     every.add_argument("--runs", default="runs/reproduce",
         help="folder for the single runs")
     every.add_argument("--assets", help="folder for the trained weights (float16)")
-    for command, out in (one, "runs/q1"), (every, "results"):
+    for command, out in (one, None), (every, "results"):
         command.add_argument("--data",
             help="folder with MNIST, or 'sample'; "
                  "by default the cache, a download, or the sample")
         command.add_argument("--epochs", type=int, default=20)
         command.add_argument("--device", default="auto", help="auto, cpu or cuda")
-        command.add_argument("--out", default=out, help="folder for the results")
+        command.add_argument("--out", default=out,
+            help=f"folder for the results, by default {out or 'runs/q<quadrants>'}")
     args = vars(parser.parse_args(argv))
+    args["out"] = args["out"] or f"runs/q{args['quadrants']}"
     try: records = (run if args.pop("command") == "run" else reproduce)(**args)
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         print(f"cvae-tutorial: {error}", file=sys.stderr)

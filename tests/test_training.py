@@ -128,8 +128,8 @@ def test_reproduce_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
         return run(quadrants, data, epochs, seed, device, out)
     record = dict(quadrants=0, model="baseline", estimator="bce", samples=1, nll=1., stderr=.1, seed=0, data="sample")
     for n in (1, 3):
-        (tmp_path/"runs"/f"q{n}-seed0").mkdir(parents=True)
-        (tmp_path/"runs"/f"q{n}-seed0"/"results.json").write_text(json.dumps([record | {"quadrants": n}]))
+        (tmp_path/"runs"/f"sample-q{n}-seed0-epochs1").mkdir(parents=True)
+        (tmp_path/"runs"/f"sample-q{n}-seed0-epochs1"/"results.json").write_text(json.dumps([record | {"quadrants": n}]))
     monkeypatch.setattr("cvae_tutorial.run.run", counted)
     records = reproduce(tmp_path/"results", tmp_path/"runs", data="sample", epochs=1, seeds=(0,))
     assert made == [(2, 0)]
