@@ -95,17 +95,19 @@ class CVAE(nn.Module):
         self.baseline_net = baseline = pre_trained_baseline_net
         self.config = dict(z_dim=z_dim, hidden_1=hidden_1, hidden_2=hidden_2,
                            x_dim=x_dim, y_dim=y_dim, decoder_sees_x=decoder_sees_x,
-                           masked_with=masked_with, baseline=baseline and baseline.config)
+                           masked_with=masked_with,
+                           baseline=getattr(baseline, "config", None))
         self.masked_with, self.name = masked_with, f"cvae_{next(_serial)}"
         widths = (z_dim, hidden_1, hidden_2)
-        y_guess, x_seen = y_dim if baseline else 0, x_dim if decoder_sees_x else 0
+        y_guess = 0 if baseline is None else y_dim
+        x_seen = x_dim if decoder_sees_x else 0
         self.prior_net = Encoder(*widths, x_dim=x_dim, y_dim=y_guess)
         self.recognition_net = Encoder(*widths, x_dim=x_dim, y_dim=y_dim)
         self.generation_net = Decoder(*widths, x_dim=x_seen, y_dim=y_dim)
 
     def prior(self, x:Tensor) -> dist.Distribution: # (B, x_dim) -> normal over z (B, z_dim)
         "p(z|x)"
-        with torch.no_grad(): y_hat = self.baseline_net(x) if self.baseline_net else None
+        with torch.no_grad(): y_hat = self.baseline_net and self.baseline_net(x)
         return dist.Normal(*self.prior_net(x, y_hat)).to_event(1)
 
     def recognition(self,
@@ -122,10 +124,9 @@ class CVAE(nn.Module):
         "p(y|x,z)"
         return PixelBernoulli(logits=self.generation_net.logits(z, x)).to_event(1)
 
-    def _flat(self, images:Tensor) -> Tensor: # (B, 28, 28) or (B, n) -> (B, n), marked -1
-        images = images.flatten(1)
-        if self.masked_with == -1: return images
-        return torch.where(images == self.masked_with, -1., images)
+    def _target(self, ys:Tensor) -> Tensor: # images or (B, n) -> (B, n), marked -1
+        y = ys.flatten(1)
+        return y if self.masked_with == -1 else torch.where(y == self.masked_with, -1., y)
 
     def model(self,
         xs:Tensor,           # images or (B, x_dim)
@@ -135,19 +136,23 @@ class CVAE(nn.Module):
         for net in "prior_net", "recognition_net", "generation_net":
             pyro.module(f"{self.name}.{net}", getattr(self, net))
         with pyro.plate("data", len(xs)):
-            x = self._flat(xs)
+            x = xs.flatten(1)
             z = pyro.sample("z", self.prior(x))
             pixels = self.generation(x, z)
             if ys is None: return pyro.deterministic("y", pixels.mean, event_dim=1)
-            pyro.sample("y", pixels, obs=self._flat(ys))
+            pyro.sample("y", pixels, obs=self._target(ys))
             return pixels.mean
 
     def guide(self, xs:Tensor, ys:Tensor|None=None):
         "The story backwards: z from the recognition network, or without y from the prior"
         with pyro.plate("data", len(xs)):
-            x = self._flat(xs)
-            q = self.prior(x) if ys is None else self.recognition(x, self._flat(ys))
+            x = xs.flatten(1)
+            q = self.prior(x) if ys is None else self.recognition(x, self._target(ys))
             pyro.sample("z", q)
+
+    def __setstate__(self, state): # a copy is another network, so it gets another name
+        super().__setstate__(state)
+        self.name = f"cvae_{next(_serial)}"
 
 # %% ../nbs/02_cvae.ipynb #1cfb0d76
 def complete_cvae(

@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['SAMPLE', 'CACHE', 'COLORS', 'find_mnist', 'Digits', 'load_mnist', 'show_digits', 'plot_axes', 'visible_mask',
-           'split_quadrants', 'join_quadrants', 'load_digits', 'Pairs', 'get_pairs', 'find_twins', 'find_ambiguous',
-           'ToTensor', 'MaskImages', 'CVAEMNIST', 'get_data']
+           'split_quadrants', 'join_quadrants', 'load_digits', 'choose_device', 'Pairs', 'get_pairs', 'find_twins',
+           'find_ambiguous', 'ToTensor', 'MaskImages', 'CVAEMNIST', 'get_data']
 
-# %% ../nbs/00_data.ipynb #b55ec24c
+# %% ../nbs/00_data.ipynb #a5dcf99c
+import http.client
 import os
+import socket
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +22,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset
+from torch.utils.data import RandomSampler, SequentialSampler
 from torchvision.datasets import MNIST
 from torchvision.transforms import Compose
 
@@ -38,15 +41,18 @@ def find_mnist(
 
 @cache
 def _download_once() -> str:
-    "The cache directory, filled by torchvision if need be; without a network, the sample"
+    "The cache directory, which torchvision fills if need be; offline, the sample"
+    time_out = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(15) # seconds; torchvision itself never gives up on a server
     try:
         with open(os.devnull, "w") as quiet, redirect_stdout(quiet):
             MNIST(CACHE, download=True)
         return str(CACHE)
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, http.client.HTTPException):
         print(f"MNIST is not in {CACHE} and cannot be downloaded: "
               "using the sample of 12,000 digits inside the package.")
         return SAMPLE
+    finally: socket.setdefaulttimeout(time_out)
 
 # %% ../nbs/00_data.ipynb #7f1039a8
 @dataclass
@@ -99,7 +105,7 @@ def show_digits(
     height, width = (n//30 for n in mosaic.shape[:2])
     if ax is None:
         ax = plt.figure(figsize=(size*width, size*height), dpi=200).add_axes((0, 0, 1, 1))
-    ax.imshow(mosaic, interpolation="nearest", aspect="equal")
+    ax.imshow(mosaic.numpy(), interpolation="nearest", aspect="equal")
     ax.set_yticks([30*i + 15 for i in range(height)], rows.keys(), fontsize=8)
     ax.tick_params(length=0)
     ax.set_xticks([])
@@ -164,7 +170,22 @@ def load_digits(
     part = dict(train=slice(0, start), val=slice(start, None), test=slice(None))[split]
     return Digits(data.images[part], data.digits[part], data.source)
 
-# %% ../nbs/00_data.ipynb #8e5b1cf6
+# %% ../nbs/00_data.ipynb #25a276b3
+def choose_device(
+    device:str|torch.device="auto", # "auto", "cpu", "cuda", "cuda:1", ...
+) -> torch.device: # RuntimeError if CUDA is absent but asked for, ValueError for other names
+    "CUDA where there is one, else the CPU, unless told otherwise"
+    if device == "auto": return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try: chosen = torch.device(device)
+    except RuntimeError as e:
+        message = f"device must be 'auto', 'cpu' or 'cuda', not {device!r}"
+        raise ValueError(message) from e
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise RuntimeError(f"device={device!r} was asked for, but torch {torch.__version__}"
+            f" sees {torch.cuda.device_count()} CUDA devices here. Use 'auto' or 'cpu'.")
+    return chosen
+
+# %% ../nbs/00_data.ipynb #f663ae28
 @dataclass
 class Pairs:
     "The puzzle as vectors, for a whole split"
@@ -176,15 +197,16 @@ class Pairs:
 def get_pairs(
     num_quadrant_inputs:int,      # 1, 2 or 3
     root:str|Path|None=None,      # see `find_mnist`
-    device:str|torch.device="cpu",
+    device:str|torch.device="cpu", # see `choose_device`
 ) -> dict[str, Pairs]: # by split: train, val and test
     "All splits in memory, as visible and hidden pixels: the fast path that training takes"
+    device = choose_device(device)
     def pairs(data):
         x, y = split_quadrants(data.images.to(device)/255, num_quadrant_inputs)
         return Pairs(x, y, data.digits.to(device), data.source)
     return {split: pairs(load_digits(split, root)) for split in ("train", "val", "test")}
 
-# %% ../nbs/00_data.ipynb #a5b59454
+# %% ../nbs/00_data.ipynb #1bff69ff
 def find_twins(
     x:Tensor,       # (N, n_visible)
     x_train:Tensor, # (M, n_visible)
@@ -193,7 +215,7 @@ def find_twins(
     "The training inputs closest to each input, by the length of the difference"
     return torch.cdist(x, x_train).topk(count, largest=False)
 
-# %% ../nbs/00_data.ipynb #e7c71909
+# %% ../nbs/00_data.ipynb #8d933fb0
 def find_ambiguous(
     pairs:dict[str, Pairs], # from `get_pairs`
     count:int=6,
@@ -206,7 +228,7 @@ def find_ambiguous(
     fair = (x.sum(1) > 20) & (distances[:, -1] < distances[:, -1].median())
     return torch.where(fair, entropy, -1.).topk(count).indices
 
-# %% ../nbs/00_data.ipynb #414357c0
+# %% ../nbs/00_data.ipynb #868d842d
 class ToTensor:
     "`original` (PIL, array, tensor; 0..255) to floats 0..1 with channel, `digit` to int64"
     def __call__(self, sample:dict) -> dict:
@@ -215,23 +237,23 @@ class ToTensor:
         image = image/255 if image.dtype == torch.uint8 else image.float()
         return sample | dict(original=image.unsqueeze(-3), digit=digit.long())
 
-# %% ../nbs/00_data.ipynb #6b718cb6
+# %% ../nbs/00_data.ipynb #8778e337
 class MaskImages:
     "Add `input` (the visible pixels) and `output` (the hidden ones), the rest `mask_with`"
     def __init__(self,
         num_quadrant_inputs:int, # 1, 2 or 3; anything else raises ValueError
         mask_with:float=-1,      # stands in place of a pixel; in 0..1 it reads as a grey
     ):
-        self.visible, self.mask_with = visible_mask(num_quadrant_inputs), mask_with
-        self.num_quadrant_inputs = num_quadrant_inputs
+        visible_mask(num_quadrant_inputs) # refuses a wrong number at once
+        self.num_quadrant_inputs, self.mask_with = num_quadrant_inputs, mask_with
 
     def __call__(self, sample:dict) -> dict: # `original` is (1, 28, 28) or (B, 1, 28, 28)
         image = sample["original"].squeeze(-3)
-        visible = visible_mask(self.num_quadrant_inputs, *image.shape[-2:])
+        visible = visible_mask(self.num_quadrant_inputs, *image.shape[-2:]).to(image.device)
         return sample | dict(input=torch.where(visible, image, self.mask_with),
                              output=torch.where(visible, self.mask_with, image))
 
-# %% ../nbs/00_data.ipynb #808090f6
+# %% ../nbs/00_data.ipynb #11a950b5
 class CVAEMNIST(Dataset):
     "MNIST as samples `{'original', 'digit'}`, transformed one by one or a batch at a time"
     def __init__(self,
@@ -243,16 +265,15 @@ class CVAEMNIST(Dataset):
     ):
         data = load_digits(split, root) if split else load_mnist(train, root, download)
         self.images, self.digits, self.source = data.images, data.digits, data.source
-        self.transform = transform or (lambda sample: sample)
+        self.transform = transform
 
     def __len__(self): return len(self.images)
 
-    def __getitem__(self, item):
-        return self.transform(dict(original=self.images[item], digit=self.digits[item]))
+    def __getitem__(self, item): # an index, or a list of indices for a whole batch
+        sample = dict(original=self.images[item], digit=self.digits[item])
+        return self.transform(sample) if self.transform else sample
 
-    __getitems__ = __getitem__  # DataLoader asks for a whole batch by its list of indices
-
-# %% ../nbs/00_data.ipynb #e2140da1
+# %% ../nbs/00_data.ipynb #088bd661
 def get_data(
     num_quadrant_inputs:int,  # 1, 2 or 3
     batch_size:int,
@@ -262,7 +283,9 @@ def get_data(
     transform = Compose([ToTensor(), MaskImages(num_quadrant_inputs)])
     datasets = {split: CVAEMNIST(root, transform=transform, split=split)
                 for split in ("train", "val", "test")}
-    dataloaders = {split: DataLoader(data, batch_size, shuffle=split == "train",
-                                     collate_fn=lambda batch: batch)
-                   for split, data in datasets.items()}
+    def loader(split, data): # asks the dataset for whole batches
+        order = RandomSampler(data) if split == "train" else SequentialSampler(data)
+        batches = BatchSampler(order, batch_size, drop_last=False)
+        return DataLoader(data, batch_size=None, sampler=batches)
+    dataloaders = {split: loader(split, data) for split, data in datasets.items()}
     return datasets, dataloaders, {split: len(data) for split, data in datasets.items()}

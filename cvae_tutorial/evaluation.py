@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pyro.distributions as dist
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from .baseline import BaselineNet, bce_loss, complete_baseline
+from .baseline import BaselineNet, baseline_nll, complete_baseline
 from .cvae import CVAE, complete_cvae
 from .data import (COLORS, Pairs, find_ambiguous, get_pairs,
     join_quadrants, plot_axes, show_digits)
@@ -40,8 +39,8 @@ def estimate_nll(
     if samples < 1: raise ValueError(f"samples must be at least 1, not {samples}")
     parts, size = [], max(1, rows//samples)
     batches = list(zip(x.split(size), y.split(size)))
-    quiet = len(x)*samples < 100_000 or None
-    for x, y in tqdm(batches, desc=f"{samples} samples", disable=quiet):
+    if len(x)*samples >= 100_000: batches = tqdm(batches, desc=f"{samples} samples")
+    for x, y in batches:
         prior, recognition = model.prior(x), model.recognition(x, y)
         z, z_prior = recognition.sample((samples,)), prior.sample((samples,))
         log_joint = model.generation(x, z).log_prob(y) + prior.log_prob(z)
@@ -90,11 +89,11 @@ def evaluate(
     **facts,         # joined to each record, such as quadrants=1
 ) -> list[dict]: # model, estimator, samples, nll, stderr (nats an image), data, params
     "Score the same images: cross-entropy for the baseline, three estimates for the CVAE"
-    torch.manual_seed(seed)
-    with torch.no_grad(): logits = baseline.logits(test.x)
-    bce = F.binary_cross_entropy_with_logits(logits, test.y, reduction="none").sum(1)
+    with torch.no_grad(): bce = baseline_nll(baseline, test.x, test.y)
+    with torch.random.fork_rng(): # the caller's random numbers go on as if nothing had been
+        torch.manual_seed(seed)
+        estimates = estimate_nll(cvae, test.x, test.y, samples)
     scores = [("baseline", baseline, "bce", 1, bce)]
-    estimates = estimate_nll(cvae, test.x, test.y, samples)
     scores += [("cvae", cvae, name, samples, values) for name, values in estimates.items()]
     records = []
     for model, net, estimator, S, values in scores:
@@ -130,6 +129,9 @@ def results_table(records:list[dict]) -> str: # Markdown
         for q in quadrants:
             rows = [r for r in same if r["quadrants"] == q]
             nlls, errors = [r["nll"] for r in rows], [r["stderr"] for r in rows]
+            if not rows:
+                cells.append("–")
+                continue
             spread = max(spread, max(nlls) - min(nlls))
             cells.append(f"{sum(nlls)/len(nlls):.1f} ± {sum(errors)/len(errors):.1f}")
         draws = S if model != "baseline" else ""
@@ -150,8 +152,9 @@ def completion_rows(
     seed:int=0,
 ) -> dict[str, Tensor]: # label -> (B, 28, 28), for `show_digits`
     "Input, truth, baseline's answer and the CVAE's samples (decoder means) side by side"
-    torch.manual_seed(seed)
-    samples = complete_cvae(cvae, x, num_quadrant_inputs, num_samples)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        samples = complete_cvae(cvae, x, num_quadrant_inputs, num_samples)
     rows = dict(input=join_quadrants(x, -1, num_quadrant_inputs),
                 truth=join_quadrants(x, y, num_quadrant_inputs),
                 baseline=complete_baseline(baseline, x, num_quadrant_inputs))

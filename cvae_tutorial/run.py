@@ -17,9 +17,10 @@ import matplotlib.pyplot as plt
 import torch
 
 from .baseline import train_baseline
-from .data import SAMPLE, find_ambiguous, get_pairs, load_mnist, show_digits
+from .data import (SAMPLE, choose_device, find_ambiguous,
+    get_pairs, load_mnist, show_digits)
 from .evaluation import completion_rows, evaluate, results_table
-from .training import choose_device, load_net, save_net, train_cvae
+from .training import load_net, save_net, train_cvae
 
 # %% ../nbs/07_run.ipynb #614fd9f1
 def run(
@@ -28,13 +29,15 @@ def run(
     epochs:int=20,             # for the CVAE; the baseline takes at most 12
     seed:int=0,
     device:str="auto",         # see `choose_device`
-    out:str|Path|None=None,    # folder for weights, records and picture; None: runs/q<quadrants>
+    out:str|Path|None=None,    # folder for all that it makes; None: runs/q<quadrants>
 ) -> list[dict]: # the records of `evaluate` on the test images
     "Fit baseline and CVAE, score both on test, and save everything"
     if epochs < 1: raise ValueError(f"epochs must be at least 1, not {epochs}")
+    if seed < 0: raise ValueError(f"seed must be 0 or more, not {seed}")
     out, device = Path(out or f"runs/q{quadrants}"), choose_device(device)
     pairs = get_pairs(quadrants, data, device)
     out.mkdir(parents=True, exist_ok=True)
+    (out/"results.json").unlink(missing_ok=True) # which marks a run as finished
 
     start = time.perf_counter()
     baseline, _ = train_baseline(pairs, epochs=min(epochs, 12), seed=seed)

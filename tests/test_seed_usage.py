@@ -1,10 +1,14 @@
 "The calls of Pyro's CVAE tutorial, with its names, positional arguments and shapes, on grey digits"
+import copy
+import pickle
+
 import numpy as np
 import pyro
 import pytest
 import torch
 from PIL import Image
 from pyro.infer import SVI, Predictive, Trace_ELBO
+from torch.utils.data import DataLoader, Subset
 from torchvision.transforms import Compose
 
 from cvae_tutorial.baseline import BaselineNet, MaskedBCELoss
@@ -52,14 +56,26 @@ def test_from_data_to_samples(n):
     assert not torch.equal(answers["y"][0], answers["y"][1])
 
 
-def test_second_cvae_trains_its_own_weights():
-    "Pyro's parameter store is global: a cell that is run again must not train the first network"
+@pytest.mark.parametrize("again", [lambda cvae: CVAE(5, 20, 20, BaselineNet(20, 20)), copy.deepcopy], ids=["new", "copy"])
+def test_second_cvae_trains_its_own_weights(again):
+    "Pyro's parameter store is global: a second network must not train the first one's weights"
     batch = next(iter(get_data(1, 64)[1]["train"]))
+    cvae = CVAE(5, 20, 20, BaselineNet(20, 20))
     for _ in range(2):
-        cvae = CVAE(5, 20, 20, BaselineNet(20, 20))
         before = cvae.generation_net.net[0].weight.clone()
         SVI(cvae.model, cvae.guide, pyro.optim.Adam({"lr": 1e-2}), Trace_ELBO()).step(batch["input"], batch["output"])
         assert not torch.equal(before, cvae.generation_net.net[0].weight)
+        cvae = again(cvae)
+
+
+def test_loaders_of_ones_own():
+    "The dataset works one sample at a time, in a plain DataLoader, in a Subset, and in a worker process"
+    dataset = get_data(1, 8)[0]["val"]
+    whole = dataset[[0, 1, 2, 3]]
+    for data in dataset, Subset(dataset, range(4)), pickle.loads(pickle.dumps(dataset)):
+        batch = next(iter(DataLoader(data, batch_size=4)))
+        assert all(torch.equal(batch[key], whole[key]) for key in whole)
+    assert dataset[0]["input"].shape == (28, 28)
 
 
 def test_another_mark():
@@ -71,9 +87,12 @@ def test_another_mark():
     ink = torch.rand(1, 784)
     assert MaskedBCELoss(-1)(ink, one["output"]) == MaskedBCELoss(masked_with=-2)(ink, two["output"])
 
-    cvae = CVAE(5, 20, 20, BaselineNet(20, 20), masked_with=-2)
+    baseline, seen = BaselineNet(20, 20), []
+    baseline.register_forward_pre_hook(lambda net, args: seen.append(args[0]))
+    cvae = CVAE(5, 20, 20, baseline, masked_with=-2)
     svi = SVI(cvae.model, cvae.guide, pyro.optim.Adam({"lr": 1e-3}), loss=Trace_ELBO())
     assert svi.step(two["input"][None], two["output"][None]) > 0
+    assert torch.equal(seen[0], two["input"].flatten()[None])  # what it was trained on, mark and all
 
 
 @pytest.mark.parametrize("n", [0, 4, -1, 2.5, "1"])
