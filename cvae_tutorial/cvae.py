@@ -13,6 +13,7 @@ import pyro.distributions as dist
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from fastcore.basics import patch
 from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
@@ -124,37 +125,42 @@ class CVAE(nn.Module):
         "p(y|x,z)"
         return PixelBernoulli(logits=self.generation_net.logits(z, x)).to_event(1)
 
-    def _target(self, ys:Tensor) -> Tensor: # images or (B, n) -> (B, n), marked -1
-        y = ys.flatten(1)
-        return y if self.masked_with == -1 else torch.where(y == self.masked_with, -1., y)
-
-    def model(self,
-        xs:Tensor,           # images or (B, x_dim)
-        ys:Tensor|None=None, # images or (B, y_dim)
-    ) -> Tensor: # probabilities of ink (B, y_dim)
-        "The story for Pyro: z from the prior network, then y from the generation network"
-        for net in "prior_net", "recognition_net", "generation_net":
-            pyro.module(f"{self.name}.{net}", getattr(self, net))
-        with pyro.plate("data", len(xs)):
-            x = xs.flatten(1)
-            z = pyro.sample("z", self.prior(x))
-            pixels = self.generation(x, z)
-            if ys is None: return pyro.deterministic("y", pixels.mean, event_dim=1)
-            pyro.sample("y", pixels, obs=self._target(ys))
-            return pixels.mean
-
-    def guide(self, xs:Tensor, ys:Tensor|None=None):
-        "The story backwards: z from the recognition network, or without y from the prior"
-        with pyro.plate("data", len(xs)):
-            x = xs.flatten(1)
-            q = self.prior(x) if ys is None else self.recognition(x, self._target(ys))
-            pyro.sample("z", q)
-
     def __setstate__(self, state): # a copy is another network, so it gets another name
         super().__setstate__(state)
         self.name = f"cvae_{next(_serial)}"
 
-# %% ../nbs/02_cvae.ipynb #1cfb0d76
+# %% ../nbs/02_cvae.ipynb #861fa1fa
+@patch
+def _target(self:CVAE, ys:Tensor) -> Tensor: # images or (B, n) -> (B, n), marked -1
+    y = ys.flatten(1)
+    return y if self.masked_with == -1 else torch.where(y == self.masked_with, -1., y)
+
+@patch
+def model(self:CVAE,
+    xs:Tensor,           # images or (B, x_dim)
+    ys:Tensor|None=None, # images or (B, y_dim)
+) -> Tensor: # probabilities of ink (B, y_dim)
+    "The story for Pyro: z from the prior network, then y from the generation network"
+    for net in "prior_net", "recognition_net", "generation_net":
+        pyro.module(f"{self.name}.{net}", getattr(self, net))
+    with pyro.plate("data", len(xs)):
+        x = xs.flatten(1)
+        z = pyro.sample("z", self.prior(x))
+        pixels = self.generation(x, z)
+        if ys is None: return pyro.deterministic("y", pixels.mean, event_dim=1)
+        pyro.sample("y", pixels, obs=self._target(ys))
+        return pixels.mean
+
+# %% ../nbs/02_cvae.ipynb #4e39b303
+@patch
+def guide(self:CVAE, xs:Tensor, ys:Tensor|None=None):
+    "The story backwards: z from the recognition network, or without y from the prior"
+    with pyro.plate("data", len(xs)):
+        x = xs.flatten(1)
+        q = self.prior(x) if ys is None else self.recognition(x, self._target(ys))
+        pyro.sample("z", q)
+
+# %% ../nbs/02_cvae.ipynb #3e4e0a8f
 def complete_cvae(
     cvae:CVAE,
     x:Tensor,                # (B, n_visible)
