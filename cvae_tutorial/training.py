@@ -72,8 +72,8 @@ def save_net(
     beside = path.with_suffix(".part")
     tensors = {name: weight.detach().to("cpu", dtype).contiguous()
                for name, weight in net.state_dict().items()}
-    metadata = {"class": type(net).__name__, "config": json.dumps(net.config)}
-    save_file(tensors, beside, metadata)
+    about = json.dumps({"class": type(net).__name__, "config": net.config})
+    save_file(tensors, beside, {"net": about}) # one entry: the order of several would vary
     beside.chmod(0o644)
     os.replace(beside, path)
 
@@ -85,18 +85,18 @@ def load_net(
     "Build the net that a file describes, and load its weights as float32"
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
+            about = json.loads((file.metadata() or {}).get("net", "{}"))
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}
     except SafetensorError as e:
         raise ValueError(f"{path} is damaged or no safetensors file ({e}): "
                          "train again, or fetch it again") from e
-    if metadata.get("class") not in NETS:
+    if about.get("class") not in NETS:
         raise ValueError(f"{path} is no checkpoint of cvae_tutorial: "
-                         f"expected one of {sorted(NETS)}, found {metadata.get('class')!r}")
-    config = json.loads(metadata["config"])
+                         f"expected one of {sorted(NETS)}, found {about.get('class')!r}")
+    config = about["config"]
     if baseline := config.pop("baseline", None):
         config["pre_trained_baseline_net"] = BaselineNet(**baseline)
-    net = NETS[metadata["class"]](**config)
+    net = NETS[about["class"]](**config)
     net.load_state_dict(tensors)
     return net.to(choose_device(device))
 
