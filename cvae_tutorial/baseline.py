@@ -158,6 +158,7 @@ def plot_history(
     ax.plot(epochs, train, color=color, ls="--", label="train")
     ax.plot(epochs, val, color=color, label="validation")
     ax.set_ylim(min(train + val) - 2, sorted(val)[-2] + 2 if len(val) > 1 else None)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(frameon=False)
     return ax
 

@@ -78,6 +78,7 @@ LABELS = {"bce": "cross-entropy", "elbo": "negative ELBO", "prior_mc": "prior Mo
 
 # %% ../nbs/04_evaluation.ipynb #f93d7650
 def mean_and_stderr(values:Tensor) -> tuple[float, float]: # (N,) -> mean, standard error
+    "The mean and its standard error"
     return values.mean().item(), (values.std()/math.sqrt(len(values))).item()
 
 # %% ../nbs/04_evaluation.ipynb #ecbe2fcb
