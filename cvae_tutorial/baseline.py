@@ -107,7 +107,7 @@ def fit(
     *, epochs:int=20,
     batch_size:int=128,
     lr:float=1e-3,          # the highest step size of the one-cycle schedule
-    patience:int|None=None, # epochs without a better one before it stops; None: a quarter
+    patience:int|None=None, # stop after so many without a better one; None: a quarter, 5+
     callback:Callable[[int, nn.Module], None]|None=None, # (epoch, net), after each epoch
 ) -> list[dict]: # one record an epoch: epoch, train, val (nats per image)
     "Fit `net` with Adam, and leave it with the weights of its best validation epoch"

@@ -83,8 +83,8 @@ def load_mnist(
             "pass download=True, or use root='sample'.") from e
     return Digits(mnist.data, mnist.targets, "MNIST")
 
-# %% ../nbs/00_data.ipynb #4bd37820
-# Okabe and Ito's safe colours
+# %% ../nbs/00_data.ipynb #d941cc52
+# baseline and cvae: by Okabe and Ito, for colour-blind readers to tell apart
 COLORS = dict(truth="#222222", baseline="#D55E00", cvae="#0072B2", hidden="#C6D8E8")
 
 def _ink(images:Tensor) -> Tensor: # (N, 28, 28) in 0..1, hidden below 0 -> (N, 30, 30, 3)

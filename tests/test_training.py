@@ -98,6 +98,22 @@ def test_table():
     assert "| 1 | 1.0 ± 0.5 | – |" in holed and "One seed" in holed
 
 
+def test_numbers_in_the_prose_follow_from_the_results(request):
+    "What the evaluation page says in words about its table, from the file behind the table"
+    root = request.config.rootpath
+    records = json.loads((root/"results"/"quadrants.json").read_text())
+    def mean(quadrants, estimator):
+        nlls = [r["nll"] for r in records if (r["quadrants"], r["estimator"]) == (quadrants, estimator)]
+        assert len(nlls) == 3
+        return sum(nlls)/3
+    page = "".join(line for cell in json.loads((root/"nbs"/"04_evaluation.ipynb").read_text())["cells"] for line in cell["source"])
+    one, two, three = (round(mean(q, "bce") - mean(q, "is")) for q in (1, 2, 3))
+    assert f"about {one}, {two} and {three} nats" in page
+    assert f"about {one} nats per image with one visible quadrant, {two} with two and {three} with three" in page
+    below = [printed - mean(q, "elbo") for q, printed in zip((1, 2, 3), (71.8, 51.0, 24.2))]
+    assert f"{min(below):.1f} to {max(below):.1f} nats lower" in page
+
+
 def test_figures_and_scores_leave_the_random_numbers_alone(pairs):
     from cvae_tutorial.evaluation import completion_rows, evaluate
     baseline, cvae = BaselineNet(20, 20, x_dim=196, y_dim=588), CVAE(5, 20, 20, x_dim=196, y_dim=588)
