@@ -106,30 +106,36 @@ class CVAE(nn.Module):
         self.recognition_net = Encoder(*widths, x_dim=x_dim, y_dim=y_dim)
         self.generation_net = Decoder(*widths, x_dim=x_seen, y_dim=y_dim)
 
-    def prior(self, x:Tensor) -> dist.Distribution: # (B, x_dim) -> normal over z (B, z_dim)
-        "p(z|x)"
-        with torch.no_grad(): y_hat = self.baseline_net and self.baseline_net(x)
-        return dist.Normal(*self.prior_net(x, y_hat)).to_event(1)
-
-    def recognition(self,
-        x:Tensor, # (B, x_dim)
-        y:Tensor, # (B, y_dim)
-    ) -> dist.Distribution: # normal over z (B, z_dim)
-        "q(z|x,y)"
-        return dist.Normal(*self.recognition_net(x, y)).to_event(1)
-
-    def generation(self,
-        x:Tensor, # (B, x_dim)
-        z:Tensor, # (..., B, z_dim)
-    ) -> dist.Distribution: # pixels (..., B, y_dim)
-        "p(y|x,z)"
-        return PixelBernoulli(logits=self.generation_net.logits(z, x)).to_event(1)
-
     def __setstate__(self, state): # a copy is another network, so it gets another name
         super().__setstate__(state)
         self.name = f"cvae_{next(_serial)}"
 
-# %% ../nbs/02_cvae.ipynb #861fa1fa
+# %% ../nbs/02_cvae.ipynb #83a53b04
+@patch
+def prior(self:CVAE,
+    x:Tensor, # (B, x_dim)
+) -> dist.Distribution: # normal over z (B, z_dim)
+    "p(z|x)"
+    with torch.no_grad(): y_hat = self.baseline_net and self.baseline_net(x)
+    return dist.Normal(*self.prior_net(x, y_hat)).to_event(1)
+
+@patch
+def recognition(self:CVAE,
+    x:Tensor, # (B, x_dim)
+    y:Tensor, # (B, y_dim)
+) -> dist.Distribution: # normal over z (B, z_dim)
+    "q(z|x,y)"
+    return dist.Normal(*self.recognition_net(x, y)).to_event(1)
+
+@patch
+def generation(self:CVAE,
+    x:Tensor, # (B, x_dim)
+    z:Tensor, # (..., B, z_dim)
+) -> dist.Distribution: # pixels (..., B, y_dim)
+    "p(y|x,z)"
+    return PixelBernoulli(logits=self.generation_net.logits(z, x)).to_event(1)
+
+# %% ../nbs/02_cvae.ipynb #8a5b48f9
 @patch
 def _target(self:CVAE, ys:Tensor) -> Tensor: # images or (B, n) -> (B, n), marked -1
     y = ys.flatten(1)
@@ -151,7 +157,7 @@ def model(self:CVAE,
         pyro.sample("y", pixels, obs=self._target(ys))
         return pixels.mean
 
-# %% ../nbs/02_cvae.ipynb #4e39b303
+# %% ../nbs/02_cvae.ipynb #84578305
 @patch
 def guide(self:CVAE, xs:Tensor, ys:Tensor|None=None):
     "The story backwards: z from the recognition network, or without y from the prior"
@@ -160,7 +166,7 @@ def guide(self:CVAE, xs:Tensor, ys:Tensor|None=None):
         q = self.prior(x) if ys is None else self.recognition(x, self._target(ys))
         pyro.sample("z", q)
 
-# %% ../nbs/02_cvae.ipynb #3e4e0a8f
+# %% ../nbs/02_cvae.ipynb #a1b5957a
 def complete_cvae(
     cvae:CVAE,
     x:Tensor,                # (B, n_visible)

@@ -65,8 +65,11 @@ def save_net(
     net:BaselineNet|CVAE,
     path:str|Path,                   # a .safetensors file; its folder is made if need be
     dtype:torch.dtype=torch.float32, # torch.float16 halves the file
-):
+): # raises ValueError for a CVAE around a baseline of another class
     "Save weights and widths, beside `path` first and then renamed"
+    if getattr(net, "baseline_net", None) is not None and not net.config["baseline"]:
+        raise ValueError("A CVAE can be saved with a BaselineNet, not with "
+                         f"{type(net.baseline_net).__name__}: how to build it is unknown")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".part")

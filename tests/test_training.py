@@ -63,6 +63,9 @@ def test_bad_checkpoints_are_refused(tmp_path):
     for name, message in ("text", "damaged"), ("foreign", "no checkpoint of cvae_tutorial"):
         with pytest.raises(ValueError, match=message): load_net(tmp_path/name)
     with pytest.raises(FileNotFoundError): load_net(tmp_path/"absent")
+    foreign = CVAE(5, 30, 40, torch.nn.Linear(784, 784))
+    with pytest.raises(ValueError, match="not with Linear"): save_net(foreign, tmp_path/"net.safetensors")
+    assert not (tmp_path/"net.safetensors").exists()
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
