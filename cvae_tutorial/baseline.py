@@ -16,17 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from .data import (COLORS, Pairs, find_ambiguous, get_data, get_pairs,
-    join_quadrants, plot_axes, show_digits)
+from .data import Pairs, join_quadrants, plot_axes
 
-# %% ../nbs/01_baseline.ipynb #ea21257b
+# %% ../nbs/01_baseline.ipynb #79a7fadd
 def mlp(*widths:int) -> nn.Sequential: # (..., widths[0]) -> (..., widths[-1])
     "Linear layers of these widths, with a ReLU between them"
     sizes = zip(widths, widths[1:])
     layers = [layer for size in sizes for layer in (nn.Linear(*size), nn.ReLU())]
     return nn.Sequential(*layers[:-1])
 
-# %% ../nbs/01_baseline.ipynb #a2834c0e
+# %% ../nbs/01_baseline.ipynb #6ac91c8f
 class BaselineNet(nn.Module):
     "A multilayer perceptron from visible pixels to each hidden pixel's probability of ink"
     def __init__(self,
@@ -44,7 +43,7 @@ class BaselineNet(nn.Module):
     def forward(self, x:Tensor) -> Tensor: # (B, x_dim) or (B, 28, 28) -> (B, y_dim) in 0..1
         return self.logits(x).sigmoid()
 
-# %% ../nbs/01_baseline.ipynb #ccf98db2
+# %% ../nbs/01_baseline.ipynb #7f9ba00c
 class MaskedBCELoss(nn.Module):
     "Binary cross-entropy summed over pixels and images, in nats; marked pixels add nothing"
     def __init__(self,
@@ -65,7 +64,7 @@ class MaskedBCELoss(nn.Module):
         target = target.where(known, 0.)
         return F.binary_cross_entropy(input, target, weight=known.float(), reduction="sum")
 
-# %% ../nbs/01_baseline.ipynb #2eb829de
+# %% ../nbs/01_baseline.ipynb #81eb18c3
 def baseline_nll(
     net:BaselineNet,
     x:Tensor, # (B, n_visible)
@@ -80,7 +79,7 @@ def bce_loss(
     "The mean of `baseline_nll`, as a function of a batch"
     return lambda x, y: baseline_nll(net, x, y).mean()
 
-# %% ../nbs/01_baseline.ipynb #576b8824
+# %% ../nbs/01_baseline.ipynb #dff154b3
 def train_epoch(
     loss:Callable[[Tensor, Tensor], Tensor], # loss(x, y), nats per image
     train:Pairs,
@@ -99,7 +98,7 @@ def train_epoch(
         bar.update()
     return total.item()/n
 
-# %% ../nbs/01_baseline.ipynb #d901e8bb
+# %% ../nbs/01_baseline.ipynb #5f468045
 def fit(
     net:nn.Module,
     loss:Callable[[Tensor, Tensor], Tensor], # loss(x, y), nats per image
@@ -132,7 +131,7 @@ def fit(
     net.load_state_dict(best_weights)
     return records
 
-# %% ../nbs/01_baseline.ipynb #5a80a639
+# %% ../nbs/01_baseline.ipynb #ee6f3411
 def train_baseline(
     pairs:dict[str, Pairs], # from `get_pairs`
     *, hidden:int=500,      # width of both hidden layers
@@ -147,7 +146,7 @@ def train_baseline(
     net.to(train.x.device)
     return net, fit(net, bce_loss(net), train, val, epochs=epochs, **kwargs)
 
-# %% ../nbs/01_baseline.ipynb #d8b2feab
+# %% ../nbs/01_baseline.ipynb #519f8fb7
 def plot_history(
     history:list[dict], # from `fit`
     color:str,
@@ -162,7 +161,7 @@ def plot_history(
     ax.legend(frameon=False)
     return ax
 
-# %% ../nbs/01_baseline.ipynb #2bd5d83b
+# %% ../nbs/01_baseline.ipynb #06d2ca2a
 def complete_baseline(
     net:BaselineNet,
     x:Tensor,                # (B, n_visible)

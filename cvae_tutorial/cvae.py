@@ -19,8 +19,7 @@ from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 
 from .baseline import BaselineNet, mlp
-from .data import (COLORS, get_data, get_pairs,
-    join_quadrants, plot_axes, show_digits)
+from .data import join_quadrants
 
 # %% ../nbs/02_cvae.ipynb #99998fd2
 class Encoder(nn.Module):

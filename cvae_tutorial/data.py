@@ -96,15 +96,13 @@ def _ink(images:Tensor) -> Tensor: # (N, 28, 28) in 0..1, hidden below 0 -> (N, 
 def show_digits(
     rows:dict[str, Tensor]|Tensor, # label of a row -> (N, 28, 28) in 0..1, -1 where hidden
     size:float=.45,                # inches a digit
-    ax=None,                       # matplotlib axes, made if None
 ):
     "Draw rows of digits, one label a row"
     rows = rows if isinstance(rows, dict) else {"": rows}
     strips = [torch.cat(list(_ink(images.detach().cpu())), 1) for images in rows.values()]
     mosaic = torch.cat(strips)
     height, width = (n//30 for n in mosaic.shape[:2])
-    if ax is None:
-        ax = plt.figure(figsize=(size*width, size*height), dpi=200).add_axes((0, 0, 1, 1))
+    ax = plt.figure(figsize=(size*width, size*height), dpi=200).add_axes((0, 0, 1, 1))
     ax.imshow(mosaic.numpy(), interpolation="nearest", aspect="equal")
     ax.set_yticks([30*i + 15 for i in range(height)], rows.keys(), fontsize=8)
     ax.tick_params(length=0)

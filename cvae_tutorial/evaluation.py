@@ -18,9 +18,7 @@ from tqdm import tqdm
 
 from .baseline import BaselineNet, baseline_nll, complete_baseline
 from .cvae import CVAE, complete_cvae
-from .data import (COLORS, Pairs, find_ambiguous, get_pairs,
-    join_quadrants, plot_axes, show_digits)
-from .training import load_pretrained
+from .data import Pairs, join_quadrants
 
 # %% ../nbs/04_evaluation.ipynb #2dd2c079
 def log_mean_exp(log_values:Tensor) -> Tensor: # (S, ...) -> (...)

@@ -14,16 +14,14 @@ from pathlib import Path
 
 import pyro
 import torch
-import torch.nn as nn
 from pyro.infer import ELBO, TraceMeanField_ELBO
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .baseline import BaselineNet, fit, plot_history
-from .cvae import CVAE, complete_cvae
-from .data import (COLORS, Pairs, choose_device, find_ambiguous, get_pairs,
-    join_quadrants, show_digits, visible_mask)
+from .baseline import BaselineNet, fit
+from .cvae import CVAE
+from .data import Pairs, choose_device, visible_mask
 
 # %% ../nbs/03_training.ipynb #45f02fd3
 def elbo_loss(

@@ -1,7 +1,4 @@
 "Every notebook runs from top to bottom under a real Jupyter kernel and leaves no file behind."
-import os
-import sys
-
 import nbformat
 import pytest
 from conftest import ROOT
