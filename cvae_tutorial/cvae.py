@@ -21,7 +21,7 @@ from torch.distributions.utils import broadcast_all
 from .baseline import BaselineNet, mlp
 from .data import join_quadrants
 
-# %% ../nbs/02_cvae.ipynb #99998fd2
+# %% ../nbs/02_cvae.ipynb #f07a82a5
 class Encoder(nn.Module):
     "From x and y, or x alone, to a normal distribution over z with independent dimensions"
     def __init__(self,
@@ -30,7 +30,7 @@ class Encoder(nn.Module):
         y_dim:int=784,     # pixels of y; 0 for a prior network that sees x alone
     ):
         super().__init__()
-        self.net = mlp(x_dim + y_dim, hidden_1, hidden_2, 2*z_dim)
+        self.net = mlp(x_dim + y_dim, hidden_1, hidden_2, hidden_2, 2*z_dim)
 
     def forward(self,
         x:Tensor,           # images or (B, x_dim)
@@ -40,7 +40,7 @@ class Encoder(nn.Module):
         loc, log_scale = self.net(torch.cat(parts, 1)).chunk(2, -1)
         return loc, log_scale.exp()
 
-# %% ../nbs/02_cvae.ipynb #4a40c1e7
+# %% ../nbs/02_cvae.ipynb #55192896
 class Decoder(nn.Module):
     "From z, and x if `x_dim` is not 0, to each pixel's probability of ink"
     def __init__(self,
@@ -49,7 +49,8 @@ class Decoder(nn.Module):
         y_dim:int=784,   # pixels drawn
     ):
         super().__init__()
-        self.x_dim, self.net = x_dim, mlp(z_dim + x_dim, hidden_1, hidden_2, y_dim)
+        self.x_dim = x_dim
+        self.net = mlp(z_dim + x_dim, hidden_1, hidden_2, hidden_2, y_dim)
 
     def logits(self,
         z:Tensor,           # (..., B, z_dim)

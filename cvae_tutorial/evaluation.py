@@ -20,7 +20,7 @@ from .baseline import BaselineNet, baseline_nll, complete_baseline
 from .cvae import CVAE, complete_cvae
 from .data import Pairs, join_quadrants
 
-# %% ../nbs/04_evaluation.ipynb #2dd2c079
+# %% ../nbs/04_evaluation.ipynb #14c3bc61
 def log_mean_exp(log_values:Tensor) -> Tensor: # (S, ...) -> (...)
     "The logarithm of the mean over the first dimension, without overflow"
     return log_values.logsumexp(0) - math.log(len(log_values))
@@ -31,7 +31,7 @@ def estimate_nll(
     x:Tensor,          # (N, x_dim)
     y:Tensor,          # (N, y_dim)
     samples:int=100,   # S, draws of z an image, at least 1 or ValueError
-    *, rows:int=25_000, # pictures in memory at a time
+    *, rows:int=5_000, # pictures in memory at a time
 ) -> dict[str, Tensor]: # estimator -> negative log-likelihood (N,), nats an image
     "Three estimates of -log p(y|x): `elbo`, `prior_mc` and `is` (importance sampling)"
     if samples < 1: raise ValueError(f"samples must be at least 1, not {samples}")
