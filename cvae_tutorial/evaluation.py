@@ -103,11 +103,11 @@ def evaluate(
             seed=seed, data=test.source, params=params))
     return records
 
-# %% ../nbs/04_evaluation.ipynb #ffd1c746
+# %% ../nbs/04_evaluation.ipynb #f8b1600e
 def load_results(
     name:str="quadrants",
-) -> list[dict]: # raises FileNotFoundError outside a checkout of the repository
-    "Records of `results/<name>.json`, from the current folder or one above it"
+) -> list|dict: # raises FileNotFoundError outside a checkout of the repository
+    "What is in `results/<name>.json`, from the current folder or one above it"
     for folder in (Path.cwd(), *Path.cwd().parents):
         path = folder/"results"/f"{name}.json"
         if path.exists(): return json.loads(path.read_text())

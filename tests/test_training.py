@@ -1,5 +1,6 @@
 "Training, checkpoints and the command line, at small scale on real digits"
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -171,21 +172,30 @@ def test_command_line_says_what_was_wrong(arguments, message, tmp_path, capsys):
     assert not (tmp_path/"out").exists()
 
 
-def test_reproduce_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
-    "Finished runs are taken as they are; only the missing one is made"
+def test_reproduce_goes_on_where_it_was_stopped(tmp_path, monkeypatch, request):
+    "Finished runs and measurements are taken as they are; only the missing ones are made"
     made = []
     def counted(quadrants, data, epochs, seed, device, out):
         made.append((quadrants, seed))
         return run(quadrants, data, epochs, seed, device, out)
-    record = dict(quadrants=0, model="baseline", estimator="bce", samples=1, nll=1., stderr=.1, seed=0, data="sample")
+    record = dict(model="baseline", estimator="bce", samples=1, nll=1., stderr=.1, seed=0, data="sample")
+    runs = tmp_path/"runs"
     for n in (1, 3):
-        (tmp_path/"runs"/f"sample-q{n}-seed0-epochs1").mkdir(parents=True)
-        (tmp_path/"runs"/f"sample-q{n}-seed0-epochs1"/"results.json").write_text(json.dumps([record | {"quadrants": n}]))
+        (runs/f"sample-q{n}-seed0-epochs1").mkdir(parents=True)
+        (runs/f"sample-q{n}-seed0-epochs1"/"results.json").write_text(json.dumps([record | {"quadrants": n}]))
+        (runs/f"sample-q{n}-seed0-epochs1"/"sharpness.json").write_text(json.dumps({"variance": [{"quadrants": n, "total": -1.}]}))
+    (runs/"sample-controls-seed0-epochs1.json").write_text(json.dumps({"failures": [{"training": "none"}]}))
+    shutil.copy(request.config.rootpath/"cvae_tutorial"/"assets"/"classifier.safetensors", runs/"sample-classifier.safetensors")
     monkeypatch.setattr("cvae_tutorial.run.run", counted)
-    records = reproduce(tmp_path/"results", tmp_path/"runs", data="sample", epochs=1, seeds=(0,))
+    def again(): return reproduce(tmp_path/"results", runs, data="sample", epochs=1, seeds=(0,), count=20)
+    records = again()
     assert made == [(2, 0)]
     assert json.loads((tmp_path/"results"/"quadrants.json").read_text()) == records
     assert {r["quadrants"] for r in records} == {1, 2, 3}
+    sharpness = json.loads((tmp_path/"results"/"sharpness.json").read_text())
+    assert [r["quadrants"] for r in sharpness["variance"]] == [1, 2, 3] and sharpness["failures"] == [{"training": "none"}]
+    assert {r["quadrants"] for r in sharpness["coverage"]} == {2}
+    assert again() == records and made == [(2, 0)]
 
 
 def test_reproduce_wants_all_of_mnist(tmp_path, monkeypatch):
