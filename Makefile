@@ -2,7 +2,7 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: tutorial test site reproduce
+.PHONY: tutorial test site preview reproduce
 
 # Train on one visible quadrant, print the table, draw the figure, render the website.
 tutorial: .venv/ready
@@ -19,6 +19,10 @@ test: .venv/ready
 # Only the website, from the outputs saved in the notebooks.
 site: .venv/ready
 	python tools/build_site.py
+
+# The website on this machine, built again after every change.
+preview: .venv/ready
+	python tools/preview.py
 
 # Every number and every picture again, on all of MNIST: about an hour. Bars would be saved in the notebooks.
 reproduce: .venv/ready

@@ -74,16 +74,14 @@ def test_best_of_many_finds_the_picture():
 
 
 def test_class_mix_finds_known_proportions():
-    "Real digits, drawn 7 to 3, read by the packaged reader"
-    test = get_pairs(1)["test"]
-    pictures = torch.stack([test.y[test.digits == n][3] for n in (0, 1)])
-    blank = torch.zeros(50, 196)
-    read = load_classifier().logits(join_quadrants(blank[:2], pictures, 1)).argmax(-1).tolist()
+    "Real digits with an empty visible quadrant, drawn 7 to 3, read by the packaged reader"
+    train = get_pairs(1)["train"]
+    def picture(digit): return train.y[(train.x.sum(1) == 0) & (train.digits == digit)][0]
     torch.manual_seed(0)
-    mix = class_mix(TwoPictures(.7, pictures), load_classifier(), blank, 1)
+    mix = class_mix(TwoPictures(.7, torch.stack([picture(7), picture(1)])), load_classifier(), torch.zeros(50, 196), 1)
     assert mix.shape == (2, 50, 10)
-    mean = mix.mean((0, 1))
-    assert mean[read[0]].item() == pytest.approx(.7, abs=.03) and mean[read[1]].item() == pytest.approx(.3, abs=.03)
+    shares = mix.mean((0, 1))
+    assert shares[7].item() == pytest.approx(.7, abs=.03) and shares[1].item() == pytest.approx(.3, abs=.03)
 
 
 def test_scores_are_proper_and_free_of_the_noise_of_few_samples():
@@ -145,7 +143,7 @@ def test_followers_come_in_the_proportion_asked_for():
     images = join_quadrants(val.x, val.y, 1)
     pairs = make_followers(images, val.digits, chance=.7)
     zeros = images[val.digits == 0].flatten(1)
-    is_zero = (torch.cdist(pairs.y, zeros).min(1).values < 1e-3).float().mean().item()
+    is_zero = (torch.cdist(pairs.y, zeros).min(1).values < .1).float().mean().item()
     assert is_zero == pytest.approx(.7, abs=.04)
     assert torch.equal(make_followers(images, val.digits).y, pairs.y)
 

@@ -1,4 +1,4 @@
-"The website in a real browser: every page loads, by itself, with all its pictures and without dead links."
+"The website in a real browser: every page loads by itself, leads nowhere dead, fits a phone, and shuts nobody out."
 import re
 import shutil
 import sys
@@ -8,11 +8,18 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from conftest import ROOT, cannot_run, run
+from nbdev.config import get_config
 
 PAGES = [re.sub(r"^\d+_", "", path.stem) for path in sorted((ROOT / "nbs").glob("*.ipynb"))]
 FLAGS = ("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
          "--disable-component-update --disable-sync").split()
+
+PROSE = """main => { const copy = main.cloneNode(true);
+                     copy.querySelectorAll('pre, code, math, script').forEach(e => e.remove()); return copy.textContent; }"""
+BYTES = """[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+           .reduce((sum, entry) => sum + entry.decodedBodySize, 0)"""
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -20,12 +27,14 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def site(checkout):
-    "The address of the website, built in a copy of the repository"
+def site(checkout, tmp_path_factory):
+    "The address of the website, built in a copy of the repository; below a folder, as on GitHub Pages"
     run(sys.executable, "tools/build_site.py", cwd=checkout)
-    server = ThreadingHTTPServer(("localhost", 0), partial(Quiet, directory=checkout / "_docs"))
+    served = tmp_path_factory.mktemp("served")
+    (served / "cvae-tutorial").symlink_to(checkout / "_docs")
+    server = ThreadingHTTPServer(("localhost", 0), partial(Quiet, directory=served))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://localhost:{server.server_port}/"
+    yield f"http://localhost:{server.server_port}/cvae-tutorial/"
     server.shutdown()
 
 
@@ -39,12 +48,19 @@ def browser():
         yield playwright.chromium.launch(executable_path=chromium, args=FLAGS)
 
 
+@pytest.fixture
+def tab(browser):
+    "An empty tab on a desk, in the light"
+    with browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light") as page:
+        yield page
+
+
 @pytest.fixture(scope="module")
 def visits(browser, site):
-    "Each page once: what it asked for, what went wrong, its pictures, links and anchors"
+    "Each page once: what it asked for, what went wrong, and what is on it"
     seen = {}
     for name in PAGES:
-        tab = browser.new_page(viewport={"width": 390, "height": 844})  # a phone: the narrowest that must work
+        tab = browser.new_page(viewport={"width": 360, "height": 780})  # a phone: the narrowest that must work
         visit = seen[f"{site}{name}.html"] = {"requests": [], "troubles": []}
         tab.on("request", lambda r, v=visit: v["requests"].append(r.url))
         tab.on("requestfailed", lambda r, v=visit: v["troubles"].append(f"failed: {r.url}"))
@@ -56,6 +72,10 @@ def visits(browser, site):
         visit["links"] = tab.eval_on_selector_all("a[href]:not([href=''])", "all => all.map(a => a.href)")
         visit["anchors"] = tab.eval_on_selector_all("[id]", "all => all.map(e => e.id)")
         visit["overflow"] = tab.evaluate("document.documentElement.scrollWidth - innerWidth")
+        visit["headings"] = tab.eval_on_selector_all("main :is(h1, h2, h3, h4, h5, h6)", "all => all.map(h => +h.tagName[1])")
+        visit["formulas"] = tab.locator("math").count()
+        visit["prose"] = tab.eval_on_selector("main", PROSE)
+        visit["bytes"] = tab.evaluate(BYTES)
         tab.close()
     return seen
 
@@ -79,3 +99,74 @@ def test_links_inside_the_site_lead_somewhere(visits, site):
 
 def test_pages_fit_a_phone(visits):
     assert {url: v["overflow"] for url, v in visits.items() if v["overflow"] > 0} == {}
+
+
+def test_pages_are_light(visits):
+    sizes = {url: v["bytes"] for url, v in visits.items()}
+    assert min(sizes.values()) > 100_000  # styles and scripts were counted
+    assert {url: size for url, size in sizes.items() if size > 2_000_000} == {}
+
+
+def test_headings_go_down_one_step_at_a_time(visits):
+    levels = {url: [0, *v["headings"]] for url, v in visits.items()}
+    assert {url: h for url, h in levels.items() if h.count(1) != 1 or any(b > a + 1 for a, b in zip(h, h[1:]))} == {}
+
+
+def test_formulas_are_drawn(visits, site):
+    assert visits[f"{site}cvae.html"]["formulas"] > 10 and visits[f"{site}evaluation.html"]["formulas"] > 10
+    raw = {url: re.findall(r"\$.{0,40}|\\[(\[a-z].{0,40}", v["prose"]) for url, v in visits.items()}
+    assert {url: tex for url, tex in raw.items() if tex} == {}
+
+
+def test_dark_stays_dark(tab, site):
+    def is_dark(): return tab.evaluate("document.documentElement.classList.contains('quarto-dark')")
+    def paper(): return tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    tab.goto(f"{site}index.html")
+    assert not is_dark() and paper() == "rgb(255, 255, 255)"
+    tab.click(".quarto-color-scheme-toggle")
+    tab.wait_for_function("document.documentElement.classList.contains('quarto-dark')")
+    dark = paper()
+    assert max(map(int, re.findall(r"\d+", dark))) < 60
+    tab.reload()
+    assert is_dark() and paper() == dark
+    tab.goto(f"{site}cvae.html")
+    assert is_dark() and paper() == dark
+
+
+def test_search_finds_importance_sampling(tab, site):
+    tab.goto(f"{site}index.html")
+    tab.get_by_label("Search").fill("importance")
+    results = tab.locator(".search-result")
+    results.first.wait_for()
+    addresses = results.evaluate_all("all => all.map(a => a.href)")
+    assert all(address.startswith(site) for address in addresses)
+    assert any(address.startswith(f"{site}evaluation.html") for address in addresses)
+    results.first.click()
+    tab.wait_for_url(addresses[0])
+    assert "importance" in tab.inner_text("main").lower()
+
+
+@pytest.mark.parametrize("scheme, width", [("light", 1280), ("dark", 1280), ("dark", 360)])
+def test_nobody_is_shut_out(browser, site, scheme, width):
+    found = {}
+    for name in PAGES:
+        with browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme) as tab:
+            tab.goto(f"{site}{name}.html")
+            assert tab.evaluate("document.documentElement.classList.contains('quarto-dark')") == (scheme == "dark")
+            violations = Axe().run(tab).response["violations"]
+            found[name] = {v["id"]: v["nodes"][0]["html"] for v in violations if v["impact"] in ("serious", "critical")}
+    assert {name: violations for name, violations in found.items() if violations} == {}
+
+
+def test_machines_find_every_page(site, checkout):
+    docs, cfg = checkout / "_docs", get_config(path=checkout)
+    home = f"{cfg.doc_host}{cfg.doc_baseurl}/"
+    sitemap, llms = ((docs / name).read_text(encoding="utf-8") for name in ("sitemap.xml", "llms.txt"))
+    for name in PAGES:
+        assert f"<loc>{home}{name}.html</loc>" in sitemap and f"{home}{name}.llms.md" in llms
+        assert (docs / f"{name}.llms.md").read_text(encoding="utf-8").startswith("# ")
+        page = (docs / f"{name}.html").read_text(encoding="utf-8")
+        said = dict(re.findall(r'<(?:meta (?:name|property)|link rel)="([\w:]+)" (?:content|href)="([^"]+)"', page))
+        assert said["description"] and said["og:title"] and said["og:description"] == said["description"]
+        assert said["canonical"] == home + ("" if name == "index" else f"{name}.html")
+        assert said["og:image"].startswith(home) and (docs / said["og:image"].removeprefix(home)).is_file()

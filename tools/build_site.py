@@ -14,6 +14,18 @@ from nbdev.serve import proc_nbs
 cfg = get_config()
 to_mathml = LatexToMathML(fancy_error=False).convert_with_local_state
 
+# What smalldocs leaves out for people without a mouse or without eyes
+ACCESSIBLE = {
+    "<pre": '<pre tabindex="0"',  # the keyboard scrolls what is too wide
+    '<div class="sd-table"': '<div class="sd-table" tabindex="0"',
+    '<math display="block"': '<math tabindex="0" display="block"',
+    ' role="img"></i>': ' aria-hidden="true"></i>',  # icons in links that have a name
+    '<nav class="navbar ': '<nav aria-label="Site" class="navbar ',
+    '<nav class="quarto-secondary-nav"': '<nav aria-label="Page" class="quarto-secondary-nav"',
+    '<nav id="TOC"': '<nav aria-label="On this page" id="TOC"',
+    '<nav id="quarto-sidebar"': '<nav aria-label="Pages" id="quarto-sidebar"',
+}
+
 
 def rename(text: str) -> str:
     "Call `00_data.ipynb` `data.ipynb`, the page that nbdev's links to names lead to. Addresses such as Colab's stay."
@@ -26,7 +38,7 @@ def write_pages() -> Path:
     proc = proc_nbs(n_workers=0, force=True)
     for nb in proc.glob("*.ipynb"):
         page = rename(nb.read_text(encoding="utf-8"))
-        page = re.sub(r'.*"output-file: .*\n', "", page)  # an option for Quarto alone
+        page = re.sub(r'^ *"output-file: .*\n', "", page, flags=re.M)  # an option for Quarto alone
         page = page.replace(f"{cfg.doc_host}{cfg.doc_baseurl}/", "")  # links to names work in any copy of the site
         nb.unlink()
         (proc / rename(nb.name)).write_text(page, encoding="utf-8")
@@ -42,6 +54,14 @@ def mathml(page: str) -> str:
     return re.sub(r'<(?:link|script)\b[^>]*\bkatex\b[^>]*>(?:</script>)?', "", page)
 
 
+def finish(page: str, name: str) -> str:
+    "What smalldocs does not do for a page: formulas, access without a mouse, the address of the original."
+    page = mathml(page)
+    for old, new in ACCESSIBLE.items(): page = page.replace(old, new)
+    address = f"{cfg.doc_host}{cfg.doc_baseurl}/{name}".removesuffix("index.html")
+    return page.replace("<title>", f'<link rel="canonical" href="{address}"><title>', 1)
+
+
 def main():
     proc = write_pages()
     smalldocs = sys.executable, "-m", "smalldocs.cli"
@@ -49,7 +69,7 @@ def main():
         if subprocess.run([*smalldocs, *step, proc]).returncode: sys.exit("The website was not built.")
     site = proc / cfg.doc_path.name
     for page in site.glob("*.html"):
-        page.write_text(mathml(page.read_text(encoding="utf-8")), encoding="utf-8")
+        page.write_text(finish(page.read_text(encoding="utf-8"), page.name), encoding="utf-8")
     for theme in site.glob("site_libs/themes/*.css"):  # themes fetch web fonts; the system's do as well
         theme.write_text(re.sub(r"@import url\([^)]*\);", "", theme.read_text(encoding="utf-8")), encoding="utf-8")
     shutil.rmtree(cfg.doc_path, ignore_errors=True)

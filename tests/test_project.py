@@ -1,0 +1,29 @@
+"What stands beside the code: the citation, the changelog and the workflows follow the rest of the repository."
+import re
+
+from conftest import ROOT
+from nbdev.config import get_config
+
+cfg = get_config(path=ROOT)
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def test_citation_follows_settings():
+    citation = dict(re.findall(r"^([\w-]+): (.+)$", read("CITATION.cff"), flags=re.M))
+    assert citation["version"] == cfg.version
+    assert citation["repository-code"] == f"https://github.com/{cfg.user}/{cfg.repo}"
+    assert citation["url"] == f"{cfg.doc_host}{cfg.doc_baseurl}"
+
+
+def test_changelog_starts_with_the_version_of_settings():
+    assert re.findall(r"^## (\S+?),? ", read("CHANGELOG.md"), flags=re.M)[0] == cfg.version
+
+
+def test_workflows_call_what_people_call():
+    ci, pages = read(".github/workflows/ci.yml"), read(".github/workflows/pages.yml")
+    assert "run: .ci/run\n" in ci and "run: make site\n" in pages and f"path: {cfg.doc_path.name}}}" in pages
+    used = re.findall(r"uses: \S+?@(\S+)", ci + pages)
+    assert len(used) == 4 and all(re.fullmatch("[0-9a-f]{40}", commit) for commit in used)
