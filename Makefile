@@ -24,10 +24,10 @@ site: .venv/ready
 preview: .venv/ready
 	python tools/preview.py
 
-# Every number and every picture again, on all of MNIST: about an hour. Bars would be saved in the notebooks.
+# Every number and every picture again, on all of MNIST: about two hours. Bars would be saved in the notebooks.
 reproduce: .venv/ready
 	cvae-tutorial reproduce --out results --assets cvae_tutorial/assets
-	cp runs/reproduce/MNIST-q1-seed0-epochs20/samples.png nbs/images/
+	cp runs/reproduce/MNIST-q1-seed0-epochs40/samples.png nbs/images/
 	TQDM_DISABLE=1 jupyter nbconvert --to notebook --execute --inplace nbs/*.ipynb
 	nbdev_clean
 	python tools/readme.py

@@ -156,7 +156,7 @@ def train_baseline(
     net.to(train.x.device)
     return net, fit(net, bce_loss(net), train, val, epochs=epochs, **kwargs)
 
-# %% ../nbs/01_baseline.ipynb #519f8fb7
+# %% ../nbs/01_baseline.ipynb #848c6371
 def plot_history(
     history:list[dict], # from `fit`
     color:str,
@@ -166,7 +166,8 @@ def plot_history(
     epochs, train, val = zip(*[record.values() for record in history])
     ax.plot(epochs, train, color=color, ls="--", label="train")
     ax.plot(epochs, val, color=color, label="validation")
-    ax.set_ylim(min(train + val) - 2, sorted(val)[-2] + 2 if len(val) > 1 else None)
+    steepest = max(2, len(val)//6) # epochs that may leave the picture at its top
+    ax.set_ylim(min(train + val) - 2, sorted(val)[-steepest:][0] + 2)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(frameon=False)
     return ax

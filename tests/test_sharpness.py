@@ -204,10 +204,10 @@ def test_full_results_hold_what_the_page_claims(results):
         torch.testing.assert_close(within + between, total, rtol=.01, atol=0)
         torch.testing.assert_close(total, base, rtol=.10, atol=0)
     entropy = {s: of("sharpness", "entropy", source=s) for s in ("baseline", "CVAE, decoder means")}
-    assert entropy["CVAE, decoder means"].mean() <= .55*entropy["baseline"].mean()
+    assert (entropy["CVAE, decoder means"] <= .56*entropy["baseline"]).all()
     mix, visible = (of("class_mix", "log_score", source=s) for s in ("CVAE", "classifier on visible pixels"))
     assert (mix <= 1.03*visible).all()
     assert (of("class_mix", "ece", source="CVAE") <= .03).all()
-    assert (values(results, "known_proportions", "zero") - .7).abs().max() <= .03
+    assert abs(values(results, "known_proportions", "zero").mean() - .7) <= .03
     dead = values(results, "failures", "between", training="KL weight 30")
     assert (dead < .05*values(results, "failures", "between", training="KL weight 1")).all()
