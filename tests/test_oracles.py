@@ -68,9 +68,9 @@ def test_estimates_agree_with_pyro(cvae, batch):
     "The library's own ELBO has the mean of Pyro's"
     x, y = batch
     torch.manual_seed(0)
-    ours = estimate_nll(cvae, x, y, samples=200)["elbo"].sum().item()
-    pyros = Trace_ELBO(num_particles=200, vectorize_particles=True, max_plate_nesting=1).loss(cvae.model, cvae.guide, x, y)
-    assert ours == pytest.approx(pyros, abs=.15*len(x))
+    ours = estimate_nll(cvae, x, y, samples=4000)["elbo"].sum().item()
+    pyros = Trace_ELBO(num_particles=4000, vectorize_particles=True, max_plate_nesting=1).loss(cvae.model, cvae.guide, x, y)
+    assert ours == pytest.approx(pyros, abs=.05*len(x))
     with torch.no_grad(): kl = kl_divergence(cvae.recognition(x, y), cvae.prior(x)).sum()
     assert kl > len(x)  # so that a bound without its KL would not pass
 
