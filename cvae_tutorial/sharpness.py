@@ -7,9 +7,9 @@ __all__ = ['FAILURES', 'reliability', 'calibration_error', 'draw_means', 'averag
            'baseline_variance', 'pixel_entropy', 'gradient_energy', 'DigitClassifier', 'load_classifier',
            'set_temperature', 'train_classifier', 'doubtful', 'frechet_distance', 'picture_sources', 'class_mix',
            'class_scores', 'finite_sample_scores', 'make_followers', 'follower_shares', 'coverage', 'kl_weighted_loss',
-           'prior_drawn_loss', 'train_with_loss', 'latent_use', 'measure', 'measure_controls']
+           'prior_drawn_loss', 'latent_use', 'measure', 'measure_controls']
 
-# %% ../nbs/05_sharpness.ipynb #d3b50245
+# %% ../nbs/05_sharpness.ipynb #0cb7f645
 import math
 from collections.abc import Callable, Iterator
 from importlib.resources import files
@@ -26,7 +26,7 @@ from .baseline import BaselineNet, fit
 from .cvae import CVAE
 from .data import Pairs, join_quadrants, visible_mask
 from .evaluation import mean_and_stderr
-from .training import NETS, load_net, shift_images
+from .training import NETS, load_net, shift_images, train_cvae
 
 # %% ../nbs/05_sharpness.ipynb #bcbe475a
 def reliability(
@@ -311,23 +311,10 @@ def prior_drawn_loss(
             return -cvae.generation(x, cvae.prior(x).rsample()).log_prob(y).mean()
     return loss
 
-# %% ../nbs/05_sharpness.ipynb #1b411852
+# %% ../nbs/05_sharpness.ipynb #096d7245
 FAILURES = {"KL weight 1": kl_weighted_loss,
             "KL weight 30": lambda cvae: kl_weighted_loss(cvae, 30),
             "z from the prior": prior_drawn_loss}
-
-def train_with_loss(
-    pairs:dict[str, Pairs], # from `get_pairs`
-    make_loss:Callable,     # from a CVAE to loss(x, y)
-    *, hidden:int=200, epochs:int=6, batch_size:int=128, lr:float=2e-3, seed:int=0,
-) -> CVAE:
-    "A small CVAE, fitted with a loss of one's own"
-    pyro.set_rng_seed(seed)
-    train, val = pairs["train"], pairs["val"]
-    cvae = CVAE(50, hidden, hidden, x_dim=train.x.shape[1], y_dim=train.y.shape[1])
-    cvae.to(train.x.device)
-    fit(cvae, make_loss(cvae), train, val, epochs=epochs, batch_size=batch_size, lr=lr)
-    return cvae
 
 @torch.no_grad()
 def latent_use(
@@ -341,7 +328,7 @@ def latent_use(
     return dict(kl=kl_divergence(q, p).mean(0).sort(descending=True).values,
                 **{name: split[name].sum(1).mean().item() for name in ("within", "between")})
 
-# %% ../nbs/05_sharpness.ipynb #44af56bf
+# %% ../nbs/05_sharpness.ipynb #78e73e98
 def _root(distances:Tensor) -> dict: # squared distances (B,)
     mean, stderr = mean_and_stderr(distances)
     return dict(rms=mean**.5, stderr=stderr/(2*mean**.5))
@@ -413,8 +400,11 @@ def measure_controls(
     facts, task = dict(seed=seed, data=pairs["test"].source), {}
     for split, p in pairs.items():
         task[split] = make_followers(join_quadrants(p.x, p.y, 1), p.digits, seed=seed)
-    net = train_with_loss(task, kl_weighted_loss, epochs=epochs, seed=seed)
-    nets = {name: train_with_loss(pairs, make, epochs=epochs, seed=seed)
+    def small(pairs, make_loss):
+        return train_cvae(pairs, make_loss=make_loss, hidden=200, epochs=epochs,
+                          batch_size=128, seed=seed)[0]
+    net = small(task, kl_weighted_loss)
+    nets = {name: small(pairs, make)
             for name, make in FAILURES.items()}
     x, y = pairs["test"].x[:count], pairs["test"].y[:count]
     with torch.random.fork_rng():

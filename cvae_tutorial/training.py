@@ -37,14 +37,14 @@ def elbo_loss(
             return elbo.differentiable_loss(cvae.model, cvae.guide, x, y)/len(x)
     return loss
 
-# %% ../nbs/03_training.ipynb #1f242701
+# %% ../nbs/03_training.ipynb #7568c508
 def train_cvae(
     pairs:dict[str, Pairs],             # from `get_pairs`
     *, z_dim:int=50,
     hidden:int=400,                     # width of the hidden layers of all three networks
     baseline_net:BaselineNet|None=None, # its guess is shown to the prior network
     decoder_sees_x:bool=True,
-    elbo:ELBO|None=None,                # for `elbo_loss`
+    make_loss:Callable=elbo_loss,       # from a CVAE to loss(x, y), nats per image
     epochs:int=40, lr:float=2e-3,       # see `fit`
     seed:int=0,
     **kwargs,                           # for `fit`
@@ -55,8 +55,7 @@ def train_cvae(
     cvae = CVAE(z_dim, hidden, hidden, baseline_net, x_dim=train.x.shape[1],
                 y_dim=train.y.shape[1], decoder_sees_x=decoder_sees_x)
     cvae.to(train.x.device)
-    loss = elbo_loss(cvae, elbo)
-    return cvae, fit(cvae, loss, train, val, epochs=epochs, lr=lr, **kwargs)
+    return cvae, fit(cvae, make_loss(cvae), train, val, epochs=epochs, lr=lr, **kwargs)
 
 # %% ../nbs/03_training.ipynb #6d4f1005
 def shift_images(
