@@ -2,12 +2,18 @@
 import os
 import shutil
 import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 os.environ["CVAE_TUTORIAL_DATA"] = "sample"  # no test downloads anything
+FLAGS = ("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+         "--disable-component-update --disable-sync").split()
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +34,36 @@ def run(*command, cwd, **env) -> str:
 def cannot_run(reason: str):
     "Skip a test on a machine that lacks something; fail where it must run."
     (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args): pass
+
+
+@pytest.fixture(scope="session")
+def site(checkout, tmp_path_factory):
+    "The address of the website, built in a copy of the repository; below a folder, as on GitHub Pages"
+    run(sys.executable, "tools/build_site.py", cwd=checkout)
+    served = tmp_path_factory.mktemp("served")
+    (served / "cvae-tutorial").symlink_to(checkout / "_docs")
+    server = ThreadingHTTPServer(("localhost", 0), partial(Quiet, directory=served))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://localhost:{server.server_port}/cvae-tutorial/"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    "Debian's chromium"
+    from playwright.sync_api import sync_playwright
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not chromium: cannot_run("needs chromium (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+
+
+@pytest.fixture
+def tab(browser):
+    "An empty tab on a desk, in the light"
+    with browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light") as page:
+        yield page

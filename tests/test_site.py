@@ -1,58 +1,18 @@
 "The website in a real browser: every page loads by itself, leads nowhere dead, fits a phone, and shuts nobody out."
 import re
-import shutil
-import sys
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import ROOT, cannot_run, run
+from conftest import ROOT
 from nbdev.config import get_config
 
 PAGES = [re.sub(r"^\d+_", "", path.stem) for path in sorted((ROOT / "nbs").glob("*.ipynb"))]
-FLAGS = ("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-         "--disable-component-update --disable-sync").split()
-
 PROSE = """main => { const copy = main.cloneNode(true);
                      copy.querySelectorAll('pre, code, math, script').forEach(e => e.remove()); return copy.textContent; }"""
+# HTML, styles, scripts, fonts and pictures; what scripts fetch later (search index, a network's weights) is data
 BYTES = """[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
-           .reduce((sum, entry) => sum + entry.decodedBodySize, 0)"""
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args): pass
-
-
-@pytest.fixture(scope="module")
-def site(checkout, tmp_path_factory):
-    "The address of the website, built in a copy of the repository; below a folder, as on GitHub Pages"
-    run(sys.executable, "tools/build_site.py", cwd=checkout)
-    served = tmp_path_factory.mktemp("served")
-    (served / "cvae-tutorial").symlink_to(checkout / "_docs")
-    server = ThreadingHTTPServer(("localhost", 0), partial(Quiet, directory=served))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://localhost:{server.server_port}/cvae-tutorial/"
-    server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    "Debian's chromium"
-    from playwright.sync_api import sync_playwright
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if not chromium: cannot_run("needs chromium (apt-get install chromium)")
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-
-
-@pytest.fixture
-def tab(browser):
-    "An empty tab on a desk, in the light"
-    with browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light") as page:
-        yield page
+           .filter(entry => entry.initiatorType != 'fetch').reduce((sum, entry) => sum + entry.decodedBodySize, 0)"""
 
 
 @pytest.fixture(scope="module")
