@@ -27,7 +27,7 @@ preview: .venv/ready
 # Every number and every picture again, on all of MNIST: about two hours. Bars would be saved in the notebooks.
 reproduce: .venv/ready
 	cvae-tutorial reproduce --out results --assets cvae_tutorial/assets
-	cp runs/reproduce/MNIST-q1-seed0-epochs40/samples.png nbs/images/
+	cp runs/reproduce/MNIST-q1-seed0-epochs60/samples.png runs/reproduce/variants.png nbs/images/
 	TQDM_DISABLE=1 jupyter nbconvert --to notebook --execute --inplace nbs/*.ipynb
 	nbdev_clean
 	python tools/readme.py

@@ -114,8 +114,12 @@ def load_results(
     raise FileNotFoundError(f"No results/{name}.json in {Path.cwd()} or above: "
         "run this inside the repository, or make them with `make reproduce`")
 
-def results_table(records:list[dict]) -> str: # Markdown
+def results_table(
+    records:list[dict],
+    models:tuple[str, ...]=("baseline", "cvae"), # the rows; records of others are left out
+) -> str: # Markdown
     "Mean over seeds ± standard error over images; a column a number of visible quadrants"
+    records = [r for r in records if r["model"] in models]
     quadrants = sorted({r["quadrants"] for r in records})
     seeds = len({r["seed"] for r in records})
     source = " and ".join(sorted({r["data"] for r in records}))

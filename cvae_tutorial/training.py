@@ -43,9 +43,9 @@ def train_cvae(
     *, z_dim:int=50,
     hidden:int=400,                     # width of the hidden layers of all three networks
     baseline_net:BaselineNet|None=None, # its guess is shown to the prior network
-    decoder_sees_x:bool=True,
+    decoder_sees_x:bool=True, prior_sees_x:bool=True, # see `CVAE`
     make_loss:Callable=elbo_loss,       # from a CVAE to loss(x, y), nats per image
-    epochs:int=40, lr:float=2e-3,       # see `fit`
+    epochs:int=60, lr:float=2e-3,       # see `fit`
     seed:int=0,
     **kwargs,                           # for `fit`
 ) -> tuple[CVAE, list[dict]]: # the CVAE at its best validation epoch, and its history
@@ -53,7 +53,8 @@ def train_cvae(
     pyro.set_rng_seed(seed)
     train, val = pairs["train"], pairs["val"]
     cvae = CVAE(z_dim, hidden, hidden, baseline_net, x_dim=train.x.shape[1],
-                y_dim=train.y.shape[1], decoder_sees_x=decoder_sees_x)
+                y_dim=train.y.shape[1], decoder_sees_x=decoder_sees_x,
+                prior_sees_x=prior_sees_x)
     cvae.to(train.x.device)
     return cvae, fit(cvae, make_loss(cvae), train, val, epochs=epochs, lr=lr, **kwargs)
 

@@ -8,10 +8,11 @@ import torch
 
 from cvae_tutorial.baseline import BaselineNet, bce_loss, fit
 from cvae_tutorial.cvae import CVAE
-from cvae_tutorial.data import find_mnist, get_pairs, load_mnist
+from cvae_tutorial.data import Pairs, find_mnist, get_pairs, load_mnist
 from cvae_tutorial.evaluation import estimate_nll, results_table
 from cvae_tutorial.run import main, reproduce, run
 from cvae_tutorial.training import load_net, load_pretrained, save_net, train_cvae
+from cvae_tutorial.variants import measure_variant
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +190,7 @@ def test_reproduce_goes_on_where_it_was_stopped(tmp_path, monkeypatch, request):
     (runs/"sample-controls-seed0-epochs1.json").write_text(json.dumps({"failures": [{"training": "none"}]}))
     shutil.copy(request.config.rootpath/"cvae_tutorial"/"assets"/"classifier.safetensors", runs/"sample-classifier.safetensors")
     monkeypatch.setattr("cvae_tutorial.run.run", counted)
-    def again(): return reproduce(tmp_path/"results", runs, data="sample", epochs=1, seeds=(0,), count=20)
+    def again(): return reproduce(tmp_path/"results", runs, data="sample", epochs=1, seeds=(0,), count=20, variants=())
     records = again()
     assert made == [(2, 0)]
     assert json.loads((tmp_path/"results"/"quadrants.json").read_text()) == records
@@ -198,6 +199,21 @@ def test_reproduce_goes_on_where_it_was_stopped(tmp_path, monkeypatch, request):
     assert [r["quadrants"] for r in sharpness["variance"]] == [1, 2, 3] and sharpness["failures"] == [{"training": "none"}]
     assert {r["quadrants"] for r in sharpness["coverage"]} == {2}
     assert again() == records and made == [(2, 0)]
+
+
+def test_variants_are_scored_as_what_they_are(pairs):
+    "No estimate from a recognition network that nobody trained, and a baseline of its own for other pixels"
+    small = {split: Pairs(p.x[:300], p.y[:300], p.digits[:300], p.source) for split, p in pairs.items()}
+    baseline = BaselineNet(20, 20, x_dim=196, y_dim=588)
+    def measured(name): return measure_variant(name, small, baseline, epochs=1, count=20)
+    scored = {name: measured(name) for name in ("z from the prior", "black and white", "prior sees the guess")}
+    def rows(name): return [(r["model"], r["estimator"], r["data"]) for r in scored[name][1]]
+    assert rows("z from the prior") == [("z from the prior", "prior_mc", "sample")] and scored["z from the prior"][2]["kl"] == []
+    rounded = "sample, black and white"
+    assert rows("black and white") == [("baseline, black and white", "bce", rounded), *(
+        ("black and white", estimator, rounded) for estimator in ("elbo", "prior_mc", "is"))]
+    assert scored["prior sees the guess"][0].baseline_net is baseline
+    assert all(len(use["kl"]) == 50 and use["within"] > 0 for name, (_, _, use) in scored.items() if name != "z from the prior")
 
 
 def test_reproduce_wants_all_of_mnist(tmp_path, monkeypatch):
