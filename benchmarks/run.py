@@ -1,0 +1,196 @@
+"Measure what README.md lists, and write results/benchmarks.json."
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from cvae_tutorial.baseline import BaselineNet, baseline_nll, train_baseline, train_epoch
+from cvae_tutorial.cvae import CVAE
+from cvae_tutorial.data import Pairs, get_pairs, join_quadrants
+from cvae_tutorial.evaluation import estimate_nll
+from cvae_tutorial.run import write_json
+from cvae_tutorial.training import elbo_loss, train_cvae
+from pyro.infer import Trace_ELBO
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+HERE = Path(__file__).parent
+TARGET = 71.8  # nats: the CVAE of Pyro's tutorial with one visible quadrant, its test negative ELBO
+
+
+class Rival:
+    "An example of somebody else, in a process of its own that waits for a line and answers with one"
+    def __init__(self, python: str, worker: str, checkout: str, data: str):
+        self.process = subprocess.Popen([python, HERE / worker, checkout, data], text=True, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE)
+
+    def ask(self, line: str) -> dict:
+        print(line, file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        if not answer: sys.exit(f"{self.process.args[1]} stopped; its last words are above.")
+        return json.loads(answer)
+
+
+def plain(*widths: int) -> torch.nn.Sequential:
+    "Linear layers with ReLU between them, as in Pyro's and NumPyro's examples"
+    layers = [layer for n, m in zip(widths, widths[1:]) for layer in (torch.nn.Linear(n, m), torch.nn.ReLU())]
+    return torch.nn.Sequential(*layers[:-1])
+
+
+def plain_cvae(z_dim: int, hidden: int, x_dim: int, y_dim: int) -> CVAE:
+    "The examples' networks: two hidden layers each, a decoder that sees z alone, a prior network that sees the guess"
+    guess = BaselineNet(hidden, hidden, x_dim=x_dim, y_dim=y_dim)
+    cvae = CVAE(z_dim, hidden, hidden, guess, x_dim=x_dim, y_dim=y_dim, decoder_sees_x=False)
+    guess.net = plain(x_dim, hidden, hidden, y_dim)
+    for encoder in cvae.prior_net, cvae.recognition_net: encoder.net = plain(x_dim + y_dim, hidden, hidden, 2*z_dim)
+    cvae.generation_net.net = plain(z_dim, hidden, hidden, y_dim)
+    return cvae
+
+
+def trainer(cvae: CVAE, pairs: Pairs, batch_size: int, elbo=None):
+    "A function of a number of images that trains on as many, and returns the seconds"
+    trained = [w for net in (cvae.prior_net, cvae.recognition_net, cvae.generation_net) for w in net.parameters()]
+    optimizer = torch.optim.Adam(trained, 1e-3, fused=True)
+    schedule, bar = torch.optim.lr_scheduler.ConstantLR(optimizer, 1), tqdm(disable=True)
+    def train(count):
+        part = Pairs(pairs.x[:count], pairs.y[:count], pairs.digits[:count], pairs.source)
+        start = time.perf_counter()
+        train_epoch(elbo_loss(cvae, elbo), part, batch_size, optimizer, schedule, bar)
+        return time.perf_counter() - start
+    train(batch_size)  # the first batch pays for set-up
+    return train
+
+
+def in_turns(ours, theirs, rounds: int) -> dict:
+    "Images a second of two trainings in turns, and the median of the ratios"
+    rates = [(ours(), theirs()) for _ in tqdm(range(rounds), desc="rounds")]
+    return dict(ours=round(statistics.median(r[0] for r in rates)), theirs=round(statistics.median(r[1] for r in rates)),
+                unit="images a second", ratio=statistics.median(a/b for a, b in rates),
+                lowest=min(a/b for a, b in rates), rounds=rounds)
+
+
+def against_pyro(pairs, rival: Rival) -> dict:
+    train = trainer(plain_cvae(200, 500, 196, 588), pairs["train"], 128, Trace_ELBO())
+    def theirs():
+        answer = rival.ask("images 10000")
+        return answer["images"]/answer["seconds"]
+    return in_turns(lambda: 25_600/train(25_600), theirs, rounds=5)
+
+
+def against_numpyro(pairs, rival: Rival) -> dict:
+    p = pairs["train"]
+    whole = Pairs(p.x, join_quadrants(p.x, p.y, 1).flatten(1), p.digits, p.source)
+    train, n = trainer(plain_cvae(256, 512, 196, 784), whole, 128, Trace_ELBO()), len(p.x)
+    def theirs():
+        answer = rival.ask("epoch")
+        return answer["images"]/(answer["seconds"] - answer["compiling"])
+    return in_turns(lambda: n/train(n), theirs, rounds=3)
+
+
+def to_target(data: str, rival: Rival | None, epochs: int = 7) -> dict:
+    "The default networks with a short schedule, from reading the data to the test ELBO"
+    start = time.perf_counter()
+    pairs = get_pairs(1, data)
+    baseline, _ = train_baseline(pairs, epochs=4)
+    baseline_seconds = time.perf_counter() - start
+    cvae, _ = train_cvae(pairs, epochs=epochs)
+    with torch.no_grad(): nats = elbo_loss(cvae, Trace_ELBO())(pairs["test"].x, pairs["test"].y).item()
+    seconds, test = time.perf_counter() - start, pairs["test"]
+    ours = dict(seconds=seconds, baseline_seconds=baseline_seconds, nats=nats, epochs=epochs,
+                baseline_nats=baseline_nll(baseline, test.x, test.y).mean().item())
+    if nats > TARGET: sys.exit(f"{epochs} epochs lead to {nats:.2f} nats, above {TARGET}: give it more")
+    if not rival: return dict(ours=ours)
+    theirs = rival.ask(f"target {TARGET} 80")
+    return dict(ours=ours, theirs=theirs, ratio=theirs["seconds"]/ours["seconds"])
+
+
+def matmul_share(pairs, batch_size: int = 512) -> dict:
+    "Arithmetic of a training step against that of plain matrix products, in one run"
+    cvae, p = CVAE(50, 400, 400, x_dim=196, y_dim=588), pairs["train"]
+    with FlopCounterMode(display=False) as counter: elbo_loss(cvae)(p.x[:batch_size], p.y[:batch_size]).backward()
+    flops = counter.get_total_flops()/batch_size  # an image
+    train, a, b = trainer(cvae, p, batch_size), torch.randn(1024, 1024), torch.randn(1024, 1024)
+    def product_rate():
+        start = time.perf_counter()
+        for _ in range(40): a @ b
+        return 40*2*1024**3/(time.perf_counter() - start)
+    n = batch_size*40
+    rates = [(flops*n/train(n), product_rate()) for _ in range(7)]
+    return dict(training=statistics.median(r[0] for r in rates)/1e9, products=max(r[1] for r in rates)/1e9,
+                unit="GFLOP/s, float32", ratio=statistics.median(r[0] for r in rates)/max(r[1] for r in rates), batch=batch_size)
+
+
+def memory(data: str) -> dict:
+    with tempfile.TemporaryDirectory() as folder:
+        command = "-m", "cvae_tutorial.run", "run", "--data", data, "--epochs", "1", "--device", "cpu", "--out", folder
+        process = subprocess.Popen([sys.executable, "-c", "import sys; from cvae_tutorial.run import main; sys.exit(main())",
+                                    *command[2:]], stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+    if status: sys.exit("cvae-tutorial run failed; see above.")
+    return dict(peak=usage.ru_maxrss*1024/1e9, unit="GB")
+
+
+def scaling(pairs) -> dict:
+    "Seconds for more images, larger batches and more draws, as ratios to the first"
+    p, test = pairs["train"], pairs["test"]
+    def fresh(batch_size): return trainer(CVAE(50, 400, 400, x_dim=196, y_dim=588), p, batch_size)
+    def draws(S):
+        start = time.perf_counter()
+        estimate_nll(NET, test.x[:1000], test.y[:1000], S)
+        return time.perf_counter() - start
+    NET, train = CVAE(50, 400, 400, x_dim=196, y_dim=588), fresh(256)
+    seconds = dict(images={n: train(n) for n in (5_120, 10_240, 20_480, 40_960)},
+                   batch={n: fresh(n)(16_384) for n in (64, 128, 256, 512, 1024, 2048)},
+                   draws={S: draws(S) for S in (1, 10, 100, 1000)})
+    return {what: {n: round(s/next(iter(values.values())), 3) for n, s in values.items()} for what, values in seconds.items()}
+
+
+def machine() -> dict:
+    cpu = platform.processor()
+    if (info := Path("/proc/cpuinfo")).exists():
+        cpu = next((line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), cpu)
+    return dict(cpu=cpu, cores=os.cpu_count(), threads=torch.get_num_threads(), system=platform.system(),
+                python=platform.python_version(), torch=version("torch"), pyro=version("pyro-ppl"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True, help="folder with MNIST")
+    parser.add_argument("--pyro", help="checkout of pyro-ppl/pyro")
+    parser.add_argument("--numpyro", help="checkout of pyro-ppl/numpyro")
+    parser.add_argument("--numpyro-python", help="a Python with NumPyro, JAX, Flax and Optax")
+    parser.add_argument("--out", default="results/benchmarks.json")
+    parser.add_argument("--only", nargs="+", help="parts to measure; the others stay as the file has them")
+    args = parser.parse_args()
+    if args.numpyro and not args.numpyro_python: parser.error("--numpyro needs --numpyro-python")
+
+    torch.manual_seed(0)
+    pairs = get_pairs(1, args.data)
+    pyro = Rival(sys.executable, "pyro_worker.py", args.pyro, args.data) if args.pyro else None
+    numpyro = Rival(args.numpyro_python, "numpyro_worker.py", args.numpyro, args.data) if args.numpyro else None
+    parts = dict(matmul=lambda: matmul_share(pairs), scaling=lambda: scaling(pairs), memory=lambda: memory(args.data),
+                 target=lambda: to_target(args.data, pyro))
+    if pyro: parts["pyro"] = lambda: against_pyro(pairs, pyro)
+    if numpyro: parts["numpyro"] = lambda: against_numpyro(pairs, numpyro)
+    if unknown := set(args.only or ()) - set(parts): parser.error(f"cannot measure {sorted(unknown)}; there are {sorted(parts)}")
+
+    out = Path(args.out)
+    results = json.loads(out.read_text()) if args.only and out.exists() else {}
+    results["machine"] = machine()
+    for name in args.only or ("pyro", "numpyro", "matmul", "memory", "scaling", "target"):
+        if name not in parts: continue
+        results[name] = parts[name]()
+        print(name, json.dumps(results[name]), flush=True)
+        write_json(results, out)
+
+
+if __name__ == "__main__":
+    main()
