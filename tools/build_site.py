@@ -32,16 +32,20 @@ def rename(text: str) -> str:
     return re.sub(r"(?<![\w/])\d+_(\w+\.ipynb)", r"\1", text)
 
 
+NOTEBOOKS = {rename(nb.name): nb.name for nb in cfg.nbs_path.glob("*.ipynb")}  # data.ipynb -> 00_data.ipynb
+
+
 def write_pages() -> Path:
     "Let nbdev write the notebooks as pages into _proc, and suit them to smalldocs."
     refresh_quarto_yml()
     proc = proc_nbs(n_workers=0, force=True)
-    for nb in proc.glob("*.ipynb"):
-        page = rename(nb.read_text(encoding="utf-8"))
-        page = re.sub(r'^ *"output-file: .*\n', "", page, flags=re.M)  # an option for Quarto alone
-        page = page.replace(f"{cfg.doc_host}{cfg.doc_baseurl}/", "")  # links to names work in any copy of the site
-        nb.unlink()
-        (proc / rename(nb.name)).write_text(page, encoding="utf-8")
+    for path in [*proc.glob("*.ipynb"), *proc.glob("*.md")]:
+        page = rename(path.read_text(encoding="utf-8"))
+        if path.suffix == ".ipynb":
+            page = re.sub(r'^ *"output-file: .*\n', "", page, flags=re.M)  # an option for Quarto alone
+            page = page.replace(f"{cfg.doc_host}{cfg.doc_baseurl}/", "")  # links to names work in any copy of the site
+        path.unlink()
+        (proc / rename(path.name)).write_text(page, encoding="utf-8")
     options = rename((cfg.config_path / "_quarto.yml").read_text(encoding="utf-8"))
     (proc / "_quarto.yml").write_text(f"{options}\nmetadata-files: [nbdev.yml]\n", encoding="utf-8")
     return proc
@@ -54,9 +58,18 @@ def mathml(page: str) -> str:
     return re.sub(r'<(?:link|script)\b[^>]*\bkatex\b[^>]*>(?:</script>)?', "", page)
 
 
+def offer_notebook(page: str, name: str) -> str:
+    "Lead the link to the source to the notebook under its own name, and add one that downloads it."
+    notebook = NOTEBOOKS[name]
+    page = page.replace(f'/nbs/{name}" class="toc-action"', f'/nbs/{notebook}" class="toc-action"')
+    download = f'<a href="{notebook}" class="toc-action" download><i class="bi bi-download"></i> Download notebook</a>'
+    return page.replace('<div class="toc-actions">', f'<div class="toc-actions"><div class="action-links">{download}</div>')
+
+
 def finish(page: str, name: str) -> str:
-    "What smalldocs does not do for a page: formulas, access without a mouse, the address of the original."
+    "What smalldocs does not do for a page: formulas, access without a mouse, the notebook, the address of the original."
     page = mathml(page)
+    if (notebook := name.replace(".html", ".ipynb")) in NOTEBOOKS: page = offer_notebook(page, notebook)
     for old, new in ACCESSIBLE.items(): page = page.replace(old, new)
     address = f"{cfg.doc_host}{cfg.doc_baseurl}/{name}".removesuffix("index.html")
     return page.replace("<title>", f'<link rel="canonical" href="{address}"><title>', 1)
@@ -72,6 +85,7 @@ def main():
         page.write_text(finish(page.read_text(encoding="utf-8"), page.name), encoding="utf-8")
     for theme in site.glob("site_libs/themes/*.css"):  # themes fetch web fonts; the system's do as well
         theme.write_text(re.sub(r"@import url\([^)]*\);", "", theme.read_text(encoding="utf-8")), encoding="utf-8")
+    for notebook in NOTEBOOKS.values(): shutil.copy(cfg.nbs_path / notebook, site)
     shutil.rmtree(cfg.doc_path, ignore_errors=True)
     shutil.move(site, cfg.doc_path)
     print(f"Website: {cfg.doc_path / 'index.html'}")
