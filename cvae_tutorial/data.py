@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SAMPLE', 'CACHE', 'COLORS', 'find_mnist', 'Digits', 'load_mnist', 'show_digits', 'plot_axes', 'visible_mask',
-           'split_quadrants', 'join_quadrants', 'load_digits', 'choose_device', 'Pairs', 'get_pairs', 'find_twins',
-           'find_ambiguous', 'ToTensor', 'MaskImages', 'CVAEMNIST', 'get_data']
+           'split_quadrants', 'join_quadrants', 'count_quadrants', 'load_digits', 'choose_device', 'Pairs', 'get_pairs',
+           'find_twins', 'find_ambiguous', 'ToTensor', 'MaskImages', 'CVAEMNIST', 'get_data']
 
 # %% ../nbs/00_data.ipynb #a5dcf99c
 import http.client
@@ -154,6 +154,10 @@ def join_quadrants(
     images = x.new_empty(*torch.broadcast_shapes(x.shape[:-1], y.shape[:-1]), *mask.shape)
     images[..., mask], images[..., ~mask] = x, y
     return images
+
+def count_quadrants(x:Tensor, y:Tensor) -> int: # (..., n_visible), (..., n_hidden) -> 1, 2, 3
+    "How many quadrants are visible, by the number of pixels"
+    return 4*x.shape[-1]//(x.shape[-1] + y.shape[-1])
 
 # %% ../nbs/00_data.ipynb #7691441f
 def load_digits(

@@ -24,7 +24,7 @@ from torch.special import entr
 
 from .baseline import BaselineNet, fit
 from .cvae import CVAE
-from .data import Pairs, join_quadrants, visible_mask
+from .data import Pairs, count_quadrants, join_quadrants, visible_mask
 from .evaluation import mean_and_stderr
 from .training import NETS, load_net, shift_images, train_cvae
 
@@ -170,8 +170,7 @@ def train_classifier(
     "Fit a net to tell the ten digits apart, and set its temperature"
     torch.manual_seed(seed)
     def task(p):
-        n = 4*p.x.shape[1]//(p.x.shape[1] + p.y.shape[1])
-        x = join_quadrants(p.x, p.y, n) if whole else p.x
+        x = join_quadrants(p.x, p.y, count_quadrants(p.x, p.y)) if whole else p.x
         return Pairs(x, p.digits, p.digits, p.source)
     train, val = task(pairs["train"]), task(pairs["val"])
     net = DigitClassifier() if whole else BaselineNet(400, 400, x_dim=train.x.shape[1], y_dim=10)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .baseline import BaselineNet, fit
 from .cvae import CVAE
-from .data import Pairs, choose_device, join_quadrants
+from .data import Pairs, choose_device, count_quadrants, join_quadrants
 from .data import split_quadrants, visible_mask
 
 # %% ../nbs/03_training.ipynb #45f02fd3
@@ -73,7 +73,7 @@ def shift_digits(
     y:Tensor, # (B, n_hidden)
 ) -> tuple[Tensor, Tensor]: # visible and hidden pixels of the shifted images
     "Move whole digits, then cut their quadrants again"
-    n = 4*x.shape[1]//(x.shape[1] + y.shape[1])
+    n = count_quadrants(x, y)
     return split_quadrants(shift_images(join_quadrants(x, y, n)), n)
 
 # %% ../nbs/03_training.ipynb #ba634618

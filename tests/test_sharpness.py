@@ -204,7 +204,7 @@ def test_full_results_hold_what_the_page_claims(results):
         torch.testing.assert_close(within + between, total, rtol=.01, atol=0)
         torch.testing.assert_close(total, base, rtol=.10, atol=0)
     entropy = {s: of("sharpness", "entropy", source=s) for s in ("baseline", "CVAE, decoder means")}
-    assert (entropy["CVAE, decoder means"] <= .56*entropy["baseline"]).all()
+    assert (entropy["CVAE, decoder means"] <= .55*entropy["baseline"]).all()
     mix, visible = (of("class_mix", "log_score", source=s) for s in ("CVAE", "classifier on visible pixels"))
     assert (mix <= 1.03*visible).all()
     assert (of("class_mix", "ece", source="CVAE") <= .03).all()
