@@ -2,7 +2,7 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: tutorial test site preview reproduce
+.PHONY: tutorial test test-long site preview reproduce
 
 # Train on one visible quadrant, print the table, draw the figure, render the website.
 tutorial: .venv/ready
@@ -15,6 +15,11 @@ test: .venv/ready
 	pytest -q tests/test_notebooks.py
 	nbdev_test --n_workers 0 --do_print
 	pytest -q tests --ignore tests/test_notebooks.py
+
+# The same tests and the long versions of some: about half an hour more.
+test-long: export CVAE_TUTORIAL_DATA = sample
+test-long: .venv/ready
+	pytest -q tests --long
 
 # Only the website, from the outputs saved in the notebooks.
 site: .venv/ready

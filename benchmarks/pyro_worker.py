@@ -40,13 +40,18 @@ def train_images(count: float) -> dict:
     _, svi = machinery(baseline.BaselineNet(500, 500))
     batches = iter(mnist.get_data(num_quadrant_inputs=1, batch_size=128)[1]["train"])
     step(svi, next(batches))  # the first batch pays for set-up
-    images, start = 0, time.perf_counter()
-    while images < count: images += step(svi, next(batches))[1]
-    return dict(images=images, seconds=time.perf_counter() - start)
+    images, loading, start = 0, 0, time.perf_counter()
+    while images < count:
+        asked = time.perf_counter()
+        batch = next(batches)
+        loading += time.perf_counter() - asked
+        step(svi, batch)
+        images += len(batch["input"])
+    return dict(images=images, seconds=time.perf_counter() - start, loading=loading)
 
 
-def step(svi, batch) -> tuple[float, int]:
-    return svi.step(batch["input"], batch["output"]), len(batch["input"])
+def step(svi, batch):
+    svi.step(batch["input"], batch["output"])
 
 
 def train_until(nats: float, epochs: float) -> dict:

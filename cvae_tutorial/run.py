@@ -9,7 +9,6 @@ __all__ = ['NAMES', 'save_picture', 'write_json', 'run', 'Runs', 'reproduce', 'm
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain, product
@@ -19,7 +18,7 @@ import matplotlib.pyplot as plt
 import torch
 from fastcore.basics import patch
 
-from .baseline import train_baseline
+from .baseline import replace_file, train_baseline
 from .cvae import complete_cvae
 from .data import (SAMPLE, choose_device, find_ambiguous,
     get_pairs, join_quadrants, load_mnist, show_digits)
@@ -38,10 +37,9 @@ def save_picture(rows:dict, path:str|Path):
     plt.close(figure)
 
 def write_json(records:list|dict, path:str|Path):
-    "Write beside `path` first and then rename, so that a crash leaves the old file whole"
-    beside = Path(path).with_suffix(".part")
-    beside.write_text(json.dumps(records, indent=1) + "\n")
-    beside.replace(path)
+    "See `replace_file`"
+    text = json.dumps(records, indent=1) + "\n"
+    replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 # %% ../nbs/08_run.ipynb #782158f6
 def run(
@@ -52,7 +50,7 @@ def run(
     device:str="auto",         # see `choose_device`
     out:str|Path|None=None,    # folder for all that it makes; None: runs/q<quadrants>
 ) -> list[dict]: # the records of `evaluate` on the test images
-    "Fit baseline and CVAE, score both on test, and save everything"
+    "Fit baseline and CVAE, score both on test, save everything; a stopped run goes on"
     if epochs < 1: raise ValueError(f"epochs must be at least 1, not {epochs}")
     if seed < 0: raise ValueError(f"seed must be 0 or more, not {seed}")
     out, device = Path(out or f"runs/q{quadrants}"), choose_device(device)
@@ -60,12 +58,14 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     for stale in "results.json", "sharpness.json": (out/stale).unlink(missing_ok=True)
 
-    start = time.perf_counter()
-    baseline, _ = train_baseline(pairs, epochs=min(epochs, 16), seed=seed)
-    seconds = dict(baseline=time.perf_counter() - start)
+    progress = {name: out/f"{name}.progress" for name in NAMES}
+    baseline, history = train_baseline(pairs, epochs=min(epochs, 16), seed=seed,
+                                       resume=progress["baseline"])
+    seconds = dict(baseline=sum(r["seconds"] for r in history))
     save_net(baseline, out/"baseline.safetensors")
-    cvae, _ = train_cvae(pairs, augment=shift_digits, epochs=epochs, seed=seed)
-    seconds["cvae"] = time.perf_counter() - start - seconds["baseline"]
+    cvae, history = train_cvae(pairs, augment=shift_digits, epochs=epochs, seed=seed,
+                               resume=progress["cvae"])
+    seconds["cvae"] = sum(r["seconds"] for r in history)
     save_net(cvae, out/"cvae.safetensors")
 
     records = evaluate(baseline, cvae, pairs["test"], seed=seed,
@@ -75,6 +75,7 @@ def run(
     rows = completion_rows(baseline, cvae, val.x[picks], val.y[picks], quadrants)
     save_picture(rows, out/"samples.png")
     write_json(records, out/"results.json")
+    for path in progress.values(): path.unlink(missing_ok=True)
     return records
 
 # %% ../nbs/08_run.ipynb #9f6dd9c0
@@ -154,7 +155,7 @@ def variant(self:Runs, name:str, seed:int) -> dict:
     path = self.path/f"{self.source}-{name.replace(' ', '-')}-seed{seed}-epochs{self.epochs}"
     def make():
         pairs, (baseline, _) = self.pairs(1), self.nets(1, seed)
-        epochs = min(self.epochs, 20)
+        epochs = min(self.epochs, 12)
         net, records, use = measure_variant(name, pairs, baseline, epochs=epochs, seed=seed,
                                             count=self.count)
         picks = find_ambiguous(pairs, 12)

@@ -6,8 +6,6 @@
 __all__ = ['NETS', 'elbo_loss', 'train_cvae', 'shift_images', 'shift_digits', 'save_net', 'load_net', 'load_pretrained']
 
 # %% ../nbs/03_training.ipynb #e1ca8344
-import json
-import os
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -16,11 +14,9 @@ import pyro
 import torch
 import torch.nn.functional as F
 from pyro.infer import ELBO, TraceMeanField_ELBO
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from .baseline import BaselineNet, fit
+from .baseline import BaselineNet, fit, load_tensors, save_tensors
 from .cvae import CVAE
 from .data import Pairs, choose_device, count_quadrants, join_quadrants
 from .data import split_quadrants, visible_mask
@@ -84,19 +80,12 @@ def save_net(
     path:str|Path,                   # a .safetensors file; its folder is made if need be
     dtype:torch.dtype=torch.float32, # torch.float16 halves the file
 ): # raises ValueError for a CVAE around a baseline of another class
-    "Save weights and widths, beside `path` first and then renamed"
+    "Save weights and widths"
     if getattr(net, "baseline_net", None) is not None and not net.config["baseline"]:
         raise ValueError("A CVAE can be saved with a BaselineNet, not with "
                          f"{type(net.baseline_net).__name__}: how to build it is unknown")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part")
-    tensors = {name: weight.detach().to("cpu", dtype).contiguous()
-               for name, weight in net.state_dict().items()}
-    about = json.dumps({"class": type(net).__name__, "config": net.config})
-    save_file(tensors, beside, {"net": about}) # one entry: the order of several would vary
-    beside.chmod(0o644)
-    os.replace(beside, path)
+    tensors = {name: weight.to(dtype) for name, weight in net.state_dict().items()}
+    save_tensors(path, tensors, {"class": type(net).__name__, "config": net.config})
 
 # %% ../nbs/03_training.ipynb #1cd17ed6
 def load_net(
@@ -104,13 +93,7 @@ def load_net(
     device:str="cpu",      # see `choose_device`
 ) -> BaselineNet|CVAE: # raises FileNotFoundError, or ValueError if no checkpoint of ours
     "Build the net that a file describes, and load its weights as float32"
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("net", "{}"))
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}
-    except SafetensorError as e:
-        raise ValueError(f"{path} is damaged or no safetensors file ({e}): "
-                         "train again, or fetch it again") from e
+    about, tensors = load_tensors(path)
     if about.get("class") not in NETS:
         raise ValueError(f"{path} is no checkpoint of cvae_tutorial: "
                          f"expected one of {sorted(NETS)}, found {about.get('class')!r}")
@@ -118,7 +101,7 @@ def load_net(
     if baseline := config.pop("baseline", None):
         config["pre_trained_baseline_net"] = BaselineNet(**baseline)
     net = NETS[about["class"]](**config)
-    net.load_state_dict(tensors)
+    net.load_state_dict({name: weight.float() for name, weight in tensors.items()})
     return net.to(choose_device(device))
 
 # %% ../nbs/03_training.ipynb #8daa03a6

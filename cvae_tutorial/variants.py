@@ -74,7 +74,7 @@ def measure_variant(
     name:str,               # one of `VARIANTS`
     pairs:dict[str, Pairs], # from `get_pairs` with one visible quadrant
     baseline:BaselineNet,   # trained on these pairs
-    *, epochs:int=20, seed:int=0,
+    *, epochs:int=12, seed:int=0,
     count:int=2000,         # test digits for the use of z
 ) -> tuple[CVAE, list[dict], dict]: # the net, records as `evaluate` makes them, use of z
     "Train one variant and score it on test"

@@ -16,6 +16,20 @@ FLAGS = ("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --
          "--disable-component-update --disable-sync").split()
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="also the tests that take many minutes")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes many minutes; only with --long")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--long"): return
+    for item in items:
+        if item.get_closest_marker("long"): item.add_marker(pytest.mark.skip(reason="long; make test-long runs it"))
+
+
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory) -> Path:
     "A copy of the repository to build in, so that tests leave the tree as it is"
