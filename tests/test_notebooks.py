@@ -10,6 +10,8 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbdev.config import get_config
 
 NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
+PAGES = [path for path in NOTEBOOKS if path.stem[0].isdigit()]  # of the tutorial, in its order
+each_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -42,9 +44,12 @@ def test_readme_follows_from_index():
     assert (ROOT / "README.md").read_text(encoding="utf-8") == readme, "run python tools/readme.py"
 
 
-def test_sidebar_lists_every_notebook():
-    listed = re.findall(r"^ +- (\w+\.ipynb)$", (ROOT / "_quarto.yml").read_text(encoding="utf-8"), flags=re.M)
-    assert listed == ["index.ipynb", *[path.name for path in NOTEBOOKS if path.stem != "index"]]
+def test_sidebar_lists_every_page():
+    "The tutorial in its order, then what stands behind it"
+    listed = re.findall(r"^ +- (\w+\.\w+)$", (ROOT / "_quarto.yml").read_text(encoding="utf-8"), flags=re.M)
+    tutorial = ["index.ipynb", *[path.name for path in PAGES]]
+    assert listed[:len(tutorial)] == tutorial
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "nbs").iterdir() if path.suffix in (".ipynb", ".md"))
 
 
 @each_notebook
@@ -67,3 +72,32 @@ def test_saved_outputs_are_fit_to_show(path):
         pictures = [o for o in outputs if any(kind.startswith("image/") for kind in o.get("data", {}))]
         if pictures and not has(cell, "hide$"):
             assert len(pictures) == 1 and has(cell, "fig-cap:") and has(cell, "fig-alt:"), cell["source"]
+
+
+def minutes_to_read(path: Path) -> tuple[float, float]:
+    "Without and with the code: 220 words of prose a minute, 12 seconds a figure with its caption, 40 lines of code a minute"
+    prose = "\n".join(cell["source"] for cell in cells(path) if cell["cell_type"] == "markdown")
+    prose = re.sub(r"<details>.*?</details>|^```.*?^```|^!\[.*$|\]\(\S+\)", "", prose, flags=re.S | re.M)  # folded, drawn, or an address
+    words = len(re.findall(r"\w\S*", re.sub(r"\$\$?.*?\$\$?", "formula", prose, flags=re.S)))
+    code = [cell for cell in cells(path) if cell["cell_type"] == "code"]
+    figures = sum(has(cell, "fig-cap:") for cell in code)
+    shown = [cell for cell in code if not any(has(cell, d) for d in ("hide$", "echo: false", "code-fold: true", "export$"))]
+    lines = sum(bool(re.match(r"\s*[^#\s]", line)) for cell in shown for line in cell["source"].splitlines())
+    return (read := words/220 + figures/5), read + lines/40
+
+
+@each_page
+def test_page_says_where_it_stands(path):
+    "At its top: reading time, the page before, what there is to learn. At its end: what we know, exercises, the next page."
+    texts = [cell["source"] for cell in cells(path) if cell["cell_type"] == "markdown"]
+    stated = re.match(r"\[Open in Colab\]\(\S+\) · (\d+) minutes, (\d+) with the code · after .*\[.+\]\((\S+)\)\n\n\*\*You will learn\*\* \w", texts[1])
+    assert stated, texts[1]
+    for counted, said in zip(minutes_to_read(path), stated.groups()):
+        assert abs(counted - int(said)) <= max(1, .15*counted), f"{said} minutes stated, {counted:.1f} counted"
+    order = ["index.ipynb", *[page.name for page in PAGES], "reference.ipynb"]
+    place = order.index(path.name)
+    know, exercises = texts[-2:]
+    assert stated[3] == order[place - 1] and re.search(rf"\n\n\*\*Next:\*\* \[.+\]\({order[place + 1]}\)$", exercises)
+    assert know.startswith("## What we now know\n\n- ") and exercises.startswith("## Exercises\n\n**1. ")
+    asked = len(re.findall(r"^\*\*\d\. ", exercises, flags=re.M))
+    assert 2 <= asked <= 4 and asked == exercises.count("<details>\n<summary>Answer</summary>\n\n") == exercises.count("\n\n</details>")

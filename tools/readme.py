@@ -11,7 +11,7 @@ def readme() -> str:
     cells = json.loads((root / "nbs/index.ipynb").read_text(encoding="utf-8"))["cells"]
     parts = [part for cell in cells for part in markdown(cell)]
     text = "\n\n".join(part.strip() for part in parts if part.strip())
-    text = re.sub(r"\]\((?=images/|\w+\.ipynb)", "](nbs/", text)  # links to pictures and notebooks
+    text = re.sub(r"\]\((?=images/|\w+\.(ipynb|md)\b)", "](nbs/", text)  # links to pictures and pages
     text = re.sub(r'!\[(.*?)\]\((.*?)\)\{.*?fig-alt="(.*?)"\}', r"![\3](\2)\n\n*\1*", text)  # captions of pictures
     text = re.sub(r"^: (.*?) *\{#tbl-.*\}$", r"*\1*", text, flags=re.M)  # captions of tables
     return f"<!-- Written by tools/readme.py from nbs/index.ipynb: edit that. -->\n\n{text}\n"
