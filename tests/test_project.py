@@ -18,6 +18,14 @@ def test_citation_follows_settings():
     assert citation["url"] == f"{cfg.doc_host}{cfg.doc_baseurl}"
 
 
+def test_page_cites_what_the_citation_says():
+    citation = re.sub(r"[{}]", "", read("nbs/references.md").partition("```bibtex")[2])
+    entry = dict(re.findall(r"^  (\w+) = (.+),$", citation, flags=re.M))
+    said = read("CITATION.cff")
+    for line in f'title: "{entry["title"]}"', f'- name: {entry["author"]}', f'version: {entry["version"]}', f'url: {entry["url"]}':
+        assert re.search(rf"^ *{re.escape(line)}$", said, flags=re.M), line
+
+
 def test_changelog_starts_with_the_version_of_settings():
     assert re.findall(r"^## (\S+?),? ", read("CHANGELOG.md"), flags=re.M)[0] == cfg.version
 

@@ -1,5 +1,6 @@
 "The website in a real browser: every page loads by itself, leads nowhere dead, fits a phone, and shuts nobody out."
 import re
+from importlib import import_module
 from urllib.parse import unquote
 
 import pytest
@@ -7,7 +8,10 @@ from axe_playwright_python.sync_playwright import Axe
 from conftest import ROOT
 from nbdev.config import get_config
 
-PAGES = [re.sub(r"^\d+_", "", path.stem) for path in sorted((ROOT / "nbs").glob("*.ipynb"))]
+from cvae_tutorial import _modidx
+
+SOURCES = {re.sub(r"^\d+_", "", path.stem): path for path in sorted((ROOT / "nbs").iterdir()) if path.suffix in (".ipynb", ".md")}
+PAGES = list(SOURCES)
 PROSE = """main => { const copy = main.cloneNode(true);
                      copy.querySelectorAll('pre, code, math, script').forEach(e => e.remove()); return copy.textContent; }"""
 # HTML, styles, scripts, fonts and pictures; what scripts fetch later (search index, a network's weights) is data
@@ -32,6 +36,7 @@ def visits(browser, site):
         visit["links"] = tab.eval_on_selector_all("a[href]:not([href=''])", "all => all.map(a => a.href)")
         visit["anchors"] = tab.eval_on_selector_all("[id]", "all => all.map(e => e.id)")
         visit["overflow"] = tab.evaluate("document.documentElement.scrollWidth - innerWidth")
+        visit["titles"] = tab.eval_on_selector_all("main :is(h3, h4)", "all => all.map(h => h.textContent)")
         visit["headings"] = tab.eval_on_selector_all("main :is(h1, h2, h3, h4, h5, h6)", "all => all.map(h => +h.tagName[1])")
         visit["formulas"] = tab.locator("math").count()
         visit["prose"] = tab.eval_on_selector("main", PROSE)
@@ -54,7 +59,31 @@ def test_pictures_load_and_say_what_they_show(visits, site):
 def test_links_inside_the_site_lead_somewhere(visits, site):
     links = {(url, link) for url, v in visits.items() for link in v["links"] if link.startswith(site)}
     there = {url for url in visits} | {f"{url}#{anchor}" for url, v in visits.items() for anchor in v["anchors"]}
+    there |= {f"{site}{path.name}" for path in SOURCES.values() if path.suffix == ".ipynb"}  # to download
     assert {(url, link) for url, link in links if unquote(link) not in there} == set()
+
+
+def test_pages_lead_to_their_source(visits, site, checkout):
+    "On GitHub under its own name, with the issues; a notebook in Colab and as a download too"
+    cfg = get_config(path=checkout)
+    repo = f"github.com/{cfg.user}/{cfg.repo}"
+    for name, path in SOURCES.items():
+        wanted = {f"https://{repo}/blob/{cfg.branch}/nbs/{path.name}", f"https://{repo}/issues/new"}
+        if path.suffix == ".ipynb":
+            wanted |= {f"{site}{path.name}", f"https://colab.research.{repo.replace('github.com', 'google.com/github')}/blob/{cfg.branch}/nbs/{path.name}"}
+            assert (checkout / "_docs" / path.name).read_bytes() == (checkout / "nbs" / path.name).read_bytes()
+        assert wanted <= set(visits[f"{site}{name}.html"]["links"])
+
+
+def test_reference_has_every_public_name(visits, site, checkout):
+    "With a line of the source each, and links from the names in prose to their pages"
+    page = visits[f"{site}reference.html"]
+    for module, names in _modidx.d["syms"].items():
+        public = [name.removeprefix(f"{module}.") for name in names if not re.search(r"\._", name)]
+        assert set(import_module(module).__all__) | set(public) <= set(page["titles"])
+        lines = {link for link in page["links"] if re.search(rf"/{module.replace('.', '/')}\.py#L\d+$", link)}
+        assert len(lines) == len(public)
+    assert f"{site}baseline.html#fit" in visits[f"{site}training.html"]["links"]
 
 
 def test_pages_fit_a_phone(visits):
@@ -65,6 +94,22 @@ def test_pages_are_light(visits):
     sizes = {url: v["bytes"] for url, v in visits.items()}
     assert min(sizes.values()) > 100_000  # styles and scripts were counted
     assert {url: size for url, size in sizes.items() if size > 2_000_000} == {}
+
+
+def test_front_page_is_usable_soon(tab, site):
+    "Shown and listening, on a machine four times slower. On a quiet one it takes a fraction of these two seconds."
+    slow = tab.context.new_cdp_session(tab)
+    slow.send("Emulation.setCPUThrottlingRate", {"rate": 4})
+    times = []
+    for _ in range(3):
+        slow.send("Network.clearBrowserCache")
+        tab.goto(f"{site}index.html", wait_until="load")
+        tab.get_by_label("Search").focus()
+        times.append(tab.evaluate("""() => ({
+            shown: performance.getEntriesByName('first-contentful-paint')[0].startTime,
+            listening: performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd, focus: performance.now()})"""))
+    print(f"front page, CPU slowed four times, ms: {times}")
+    assert min(max(t["shown"], t["listening"]) for t in times) < 2000
 
 
 def test_headings_go_down_one_step_at_a_time(visits):
