@@ -77,10 +77,11 @@ def test_saved_outputs_are_fit_to_show(path):
 def minutes_to_read(path: Path) -> tuple[float, float]:
     "Without and with the code: 220 words of prose a minute, 12 seconds a figure with its caption, 40 lines of code a minute"
     prose = "\n".join(cell["source"] for cell in cells(path) if cell["cell_type"] == "markdown")
-    prose = re.sub(r"<details>.*?</details>|^```.*?^```|^!\[.*$|\]\(\S+\)", "", prose, flags=re.S | re.M)  # folded, drawn, or an address
+    figures = len(re.findall(r"^!\[", prose, flags=re.M))
+    prose = re.sub(r"<details>.*?</details>|^```.*?^```|^!\[[^\n]*|\]\(\S+\)", "", prose, flags=re.S | re.M)  # folded, drawn, or an address
     words = len(re.findall(r"\w\S*", re.sub(r"\$\$?.*?\$\$?", "formula", prose, flags=re.S)))
     code = [cell for cell in cells(path) if cell["cell_type"] == "code"]
-    figures = sum(has(cell, "fig-cap:") for cell in code)
+    figures += sum(has(cell, "fig-cap:") for cell in code)
     shown = [cell for cell in code if not any(has(cell, d) for d in ("hide$", "echo: false", "code-fold: true", "export$"))]
     lines = sum(bool(re.match(r"\s*[^#\s]", line)) for cell in shown for line in cell["source"].splitlines())
     return (read := words/220 + figures/5), read + lines/40

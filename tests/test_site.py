@@ -169,7 +169,7 @@ def test_machines_find_every_page(site, checkout):
     sitemap, llms = ((docs / name).read_text(encoding="utf-8") for name in ("sitemap.xml", "llms.txt"))
     for name in PAGES:
         assert f"<loc>{home}{name}.html</loc>" in sitemap and f"{home}{name}.llms.md" in llms
-        assert (docs / f"{name}.llms.md").read_text(encoding="utf-8").startswith("# ")
+        assert re.search(r"^# \S", (docs / f"{name}.llms.md").read_text(encoding="utf-8"), flags=re.M)
         page = (docs / f"{name}.html").read_text(encoding="utf-8")
         said = dict(re.findall(r'<(?:meta (?:name|property)|link rel)="([\w:]+)" (?:content|href)="([^"]+)"', page))
         assert said["description"] and said["og:title"] and said["og:description"] == said["description"]

@@ -1,5 +1,6 @@
 "Render the notebooks to a website in _docs, with nbdev and smalldocs: no Quarto, and no page asks another host for anything."
 import html
+import json
 import re
 import shutil
 import subprocess
@@ -35,6 +36,16 @@ def rename(text: str) -> str:
 NOTEBOOKS = {rename(nb.name): nb.name for nb in cfg.nbs_path.glob("*.ipynb")}  # data.ipynb -> 00_data.ipynb
 
 
+def source_last(page: str) -> str:
+    "Where a cell exports several names, nbdev puts its source below the first signature: move it below the last."
+    nb = json.loads(page)
+    cells = nb["cells"]
+    for i in range(len(cells) - 1):
+        this, after = ("".join(cell["source"]) for cell in cells[i:i + 2])
+        if "Exported source" in this and "\nshow_doc(" in after: cells[i], cells[i + 1] = cells[i + 1], cells[i]
+    return json.dumps(nb, ensure_ascii=False, indent=1)
+
+
 def write_pages() -> Path:
     "Let nbdev write the notebooks as pages into _proc, and suit them to smalldocs."
     refresh_quarto_yml()
@@ -42,6 +53,7 @@ def write_pages() -> Path:
     for path in [*proc.glob("*.ipynb"), *proc.glob("*.md")]:
         page = rename(path.read_text(encoding="utf-8"))
         if path.suffix == ".ipynb":
+            page = source_last(page)
             page = re.sub(r'^ *"output-file: .*\n', "", page, flags=re.M)  # an option for Quarto alone
             page = page.replace(f"{cfg.doc_host}{cfg.doc_baseurl}/", "")  # links to names work in any copy of the site
         path.unlink()
@@ -69,6 +81,7 @@ def offer_notebook(page: str, name: str) -> str:
 def finish(page: str, name: str) -> str:
     "What smalldocs does not do for a page: formulas, access without a mouse, the notebook, the address of the original."
     page = mathml(page)
+    page = re.sub(r"\[`([^`]+)`\]\((\S+?)\)(?=[^<]*</span>)", r'<a href="\2">\1</a>', page)  # names in comments of signatures
     if (notebook := name.replace(".html", ".ipynb")) in NOTEBOOKS: page = offer_notebook(page, notebook)
     for old, new in ACCESSIBLE.items(): page = page.replace(old, new)
     address = f"{cfg.doc_host}{cfg.doc_baseurl}/{name}".removesuffix("index.html")

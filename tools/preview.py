@@ -1,4 +1,4 @@
-"Serve the website on this machine, and build it again whenever a notebook, the style or an option changes."
+"Serve the website on this machine, and build it again whenever a page, the style or an option changes."
 import subprocess
 import sys
 import threading
@@ -8,7 +8,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-SOURCES = "nbs/[!.]*.ipynb", "nbs/styles.css", "nbs/images/*", "_quarto.yml", "settings.ini", "tools/build_site.py"
+SOURCES = ("nbs/[!.]*.ipynb", "nbs/*.md", "nbs/styles.css", "nbs/[!.]*/*", "cvae_tutorial/*.py", "CHANGELOG.md", "_quarto.yml",
+           "settings.ini", "tools/build_site.py")
 
 
 def sources() -> dict[Path, float]:

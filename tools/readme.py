@@ -20,6 +20,7 @@ def readme() -> str:
 def markdown(cell: dict) -> list[str]:
     "What a cell adds to README.md"
     source = "".join(cell["source"])
+    if "```{=html}" in source: return []  # what runs on the website alone
     if cell["cell_type"] == "markdown": return [source]
     if cell["cell_type"] != "code" or re.search(r"^#\| *hide$", source, flags=re.M): return []
     return ["".join(out["data"]["text/markdown"]) for out in cell["outputs"] if "text/markdown" in out.get("data", {})]
