@@ -42,7 +42,9 @@ def source_last(page: str) -> str:
     cells = nb["cells"]
     for i in range(len(cells) - 1):
         this, after = ("".join(cell["source"]) for cell in cells[i:i + 2])
-        if "Exported source" in this and "\nshow_doc(" in after: cells[i], cells[i + 1] = cells[i + 1], cells[i]
+        shown = re.search(r"\nshow_doc\((?:\w+\.)?(\w+)\)", after)
+        if "Exported source" in this and shown and re.search(rf"(def|class) {shown[1]}\b", this):
+            cells[i], cells[i + 1] = cells[i + 1], cells[i]
     return json.dumps(nb, ensure_ascii=False, indent=1)
 
 
