@@ -22,6 +22,7 @@ from .baseline import replace_file, train_baseline
 from .cvae import complete_cvae
 from .data import (SAMPLE, choose_device, find_ambiguous,
     get_pairs, join_quadrants, load_mnist, show_digits)
+from .demo import demo
 from .evaluation import completion_rows, evaluate, results_table
 from .sharpness import measure, measure_controls, train_classifier
 from .training import load_net, save_net, shift_digits, train_cvae
@@ -219,7 +220,10 @@ def main(
     every.add_argument("--runs", default="runs/reproduce",
         help="folder for the single runs")
     every.add_argument("--assets", help="folder for the trained weights (float16)")
-    for command, out in (one, None), (every, "results"):
+    page = commands.add_parser("demo",
+        help="fit the small networks of the page that samples, and write what it needs")
+    page.add_argument("--seed", type=int, default=0)
+    for command, out in (one, None), (every, "results"), (page, "nbs/demo"):
         command.add_argument("--data",
             help="folder with MNIST, or 'sample'; "
                  "by default the cache, a download, or the sample")
@@ -229,7 +233,8 @@ def main(
             help=f"folder for the results, by default {out or 'runs/q<quadrants>'}")
     args = vars(parser.parse_args(argv))
     args["out"] = args["out"] or f"runs/q{args['quadrants']}"
-    try: records = (run if args.pop("command") == "run" else reproduce)(**args)
+    work = dict(run=run, reproduce=reproduce, demo=demo)[args.pop("command")]
+    try: records = work(**args)
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         print(f"cvae-tutorial: {error}", file=sys.stderr)
         return 2

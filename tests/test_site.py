@@ -56,10 +56,10 @@ def test_pictures_load_and_say_what_they_show(visits, site):
     assert visits[f"{site}index.html"]["pictures"] and visits[f"{site}data.html"]["pictures"]
 
 
-def test_links_inside_the_site_lead_somewhere(visits, site):
+def test_links_inside_the_site_lead_somewhere(visits, site, checkout):
     links = {(url, link) for url, v in visits.items() for link in v["links"] if link.startswith(site)}
     there = {url for url in visits} | {f"{url}#{anchor}" for url, v in visits.items() for anchor in v["anchors"]}
-    there |= {f"{site}{path.name}" for path in SOURCES.values() if path.suffix == ".ipynb"}  # to download
+    there |= {f"{site}{path.relative_to(checkout / '_docs')}" for path in (checkout / "_docs").rglob("*.*")}  # to download
     assert {(url, link) for url, link in links if unquote(link) not in there} == set()
 
 

@@ -1,0 +1,312 @@
+"The page that samples: its JavaScript against PyTorch, and its widget in a real browser"
+import json
+import random
+import re
+import statistics
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from conftest import ROOT
+from onnx.reference import ReferenceEvaluator
+from safetensors.numpy import load_file
+
+from cvae_tutorial.data import visible_mask
+
+DEMO = ROOT / "nbs/demo"
+VECTORS = json.loads((DEMO / "vectors.json").read_text())
+READY = "cvae-demo[aria-busy=false]"
+LOAD = """const net = await import('/cvae-tutorial/demo/net.js');
+          const get = async name => net.readSafetensors(await (await fetch(`/cvae-tutorial/demo/${name}`)).arrayBuffer());
+          const nets = net.networks(await get('weights.safetensors')), tray = (await get('digits.safetensors')).images.data;
+          const image = n => new Float32Array(tray.subarray(784 * n, 784 * n + 784)).map(v => v / 255);"""
+RUN = f"""async ({{ digit, quadrants, z }}) => {{ {LOAD}
+  const mask = net.visibleMask(quadrants), x = net.hide(image(digit), mask), prior = nets.prior(x), generate = nets.generation(x);
+  const generation = generate(new Float32Array(z)), reader = nets.read(net.join(x, generation, mask));
+  const next = net.normals(0), mix = new Float32Array(10);
+  for (let n = 0; n < 512; n++)
+    nets.read(net.join(x, generate(net.latent(prior, new Float32Array(z.length).map(next))), mask)).forEach((p, i) => {{ mix[i] += p / 512; }});
+  const start = performance.now();
+  for (let n = 0; n < 100; n++) generate(new Float32Array(z));
+  const made = {{ ...prior, baseline: nets.baseline(x), generation, reader, classifier: nets.classify(x), mix }};
+  return [Object.fromEntries(Object.entries(made).map(([name, values]) => [name, [...values]])), (performance.now() - start) / 100];
+}}"""
+
+
+@pytest.fixture
+def demo(tab, site):
+    "Open the page of the widget, or another, and wait for its answer; script errors fail the test"
+    errors = []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+
+    def visit(query="", page="demo"):
+        tab.goto(f"{site}{page}.html{query}")
+        tab.locator("cvae-demo").scroll_into_view_if_needed()
+        tab.wait_for_selector(READY)
+        return tab
+    yield visit
+    assert errors == []
+
+
+def distance(tab) -> float:
+    "What the page says about the mean of K samples: times the distance of a single sample"
+    return float(re.search(r"which is ([\d.]+) times", tab.locator("[data-part=distance]").inner_text())[1])
+
+
+def pixels(tab, part: str) -> list:
+    return tab.eval_on_selector(f"[data-part={part}]", "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]")
+
+
+def slide(tab, name: str, place):
+    "Move a slider as a hand does, and wait for the answer"
+    tab.eval_on_selector(f"[name={name}]", """(slider, place) => { slider.value = place;
+        slider.dispatchEvent(new Event('input', { bubbles: true })); slider.dispatchEvent(new Event('change', { bubbles: true })); }""", place)
+    tab.wait_for_selector(READY)
+
+
+@pytest.fixture(scope="module")
+def computed(browser, site):
+    "What the page's networks make of the stored inputs, and milliseconds a sample"
+    with browser.new_page() as tab:
+        tab.goto(f"{site}demo.html")
+        return [tab.evaluate(RUN, vector) for vector in VECTORS]
+
+
+def test_javascript_computes_what_pytorch_computes(computed):
+    assert {v["quadrants"] for v in VECTORS} == {1, 2, 3}
+    for (made, _), vector in zip(computed, VECTORS):
+        for name in "baseline", "mean", "scale", "generation", "classifier", "reader":
+            assert np.abs(np.subtract(made[name], vector[name])).max() < 1e-3, (name, vector["digit"], vector["quadrants"])
+
+
+def test_samples_in_the_page_show_the_digits_that_samples_in_the_library_show(computed):
+    apart = [np.abs(np.subtract(made["mix"], vector["mix"])).sum() / 2 for (made, _), vector in zip(computed, VECTORS)]
+    print("total variation:", [f"{tv:.3f}" for tv in apart])
+    assert max(apart) < .05
+
+
+def test_averaging_brings_the_blur_back(demo):
+    ratios = []
+    for digit in range(8):
+        tab = demo(f"?digit={digit}&k=256")
+        ratios.append(distance(tab))
+        assert tab.inner_text("[data-part=mean-title]") == "mean of 256 samples"
+    print("distance at K = 256, times that of a single sample:", ratios)
+    assert statistics.mean(ratios) < .45 and ratios[0] < .45
+
+
+def test_exercises_state_what_the_page_shows(demo):
+    exercises = (ROOT / "nbs/07_demo.ipynb").read_text(encoding="utf-8").partition("## Exercises")[2]
+    def said(query): return demo(query).locator("[data-part=distance]").inner_text()
+    def numbers(query): return [float(n) for n in re.findall(r"0\.\d{3}", said(query))]
+    (flat, _), stated = numbers("?t=0&k=9"), []
+    for seed in 0, 1:
+        (many, one), (some, _) = numbers(f"?seed={seed}&k=256"), numbers(f"?seed={seed}&k=16")
+        v = (one**2 - many**2) / (1 - 1 / 256)
+        stated += [*([one, many] if seed == 0 else []), *[(one**2 - v + v / 16)**.5, some][::1 if seed == 0 else -1]]
+    assert [float(n) for n in re.findall(r"0\.\d{3}", exercises)] == pytest.approx([flat, *stated], abs=6e-4)
+    shares = [re.search(r"\b4 \((\d+) %\)", demo(f"?t={t}").inner_text("[data-part=mix]"))[1] for t in (1, 2)]
+    assert "from {} % to {} %".format(*shares) in exercises
+
+
+def test_is_light_and_quick(demo, computed):
+    tab = demo()
+    sizes = tab.evaluate("""performance.getEntriesByType('resource').filter(e => e.name.includes('/demo/')).map(e => [e.name, e.decodedBodySize])""")
+    assert {name.rpartition("/")[2] for name, _ in sizes} == {"demo.js", "demo.css", "net.js", "weights.safetensors", "digits.safetensors"}
+    assert sum(size for _, size in sizes) <= 3_000_000
+    times = dict(tab.evaluate("performance.getEntriesByType('measure').map(m => [m.name, m.duration])"))
+    frames = tab.evaluate("""async () => {
+        const slider = document.querySelector('[name=k]'), frame = () => new Promise(requestAnimationFrame), times = [await frame()];
+        for (let n = 0; n < 90; n++) {
+          slider.value = n % (+slider.max + 1); slider.dispatchEvent(new Event('input', { bubbles: true })); times.push(await frame()); }
+        return times.slice(1).map((t, n) => t - times[n]); }""")
+    sample = statistics.median(ms for _, ms in computed)
+    print(f"{sum(size for _, size in sizes):,} bytes, ready in {times['cvae-demo ready']:.0f} ms, "
+          f"all samples in {times['cvae-demo answered']:.0f} ms, "
+          f"{sample:.2f} ms a sample, {1000 / statistics.median(frames):.0f} frames a second")
+    assert times["cvae-demo ready"] < 5_000 and sample < 50 and statistics.median(frames) < 200  # bounds for any machine
+
+
+def test_loads_only_when_it_comes_into_view(tab, site):
+    asked = []
+    tab.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    tab.set_viewport_size({"width": 1280, "height": 300})
+    tab.goto(f"{site}index.html", wait_until="networkidle")
+    assert "demo.js" in asked and "weights.safetensors" not in asked
+    tab.locator("cvae-demo").scroll_into_view_if_needed()
+    tab.wait_for_selector(READY)
+    assert "weights.safetensors" in asked
+
+
+def test_a_link_reproduces_what_one_sees(demo):
+    tab = demo()
+    tab.locator("[name=digit]").nth(5).check(force=True)
+    tab.locator("[name=q][value='2']").check()
+    slide(tab, "k", 20)
+    slide(tab, "t", 1.3)
+    slide(tab, "a", -1.5)
+    tab.get_by_role("button", name="Sample again").click()
+    tab.wait_for_selector(READY)
+    seen = {part: pixels(tab, part) for part in ("input", "mean", "walk")}
+    words = tab.inner_text("cvae-demo")
+    address = tab.url
+    assert "digit=5" in address and "q=2" in address and "seed=1" in address and "t=1.3" in address and "a=-1.5" in address
+    tab.goto("about:blank")
+    tab.goto(address)
+    tab.wait_for_selector(READY)
+    assert {part: pixels(tab, part) for part in seen} == seen and tab.inner_text("cvae-demo") == words
+    tab = demo("?digit=5&q=2&t=1.3")  # another seed
+    assert pixels(tab, "input") == seen["input"] and pixels(tab, "mean") != seen["mean"]
+
+
+def test_small_form_leads_to_the_whole(demo, site):
+    tab = demo("?digit=3&k=64", page="index")
+    assert tab.inner_text("[data-part=mean-title]") == "mean of 64 samples" and tab.locator("[name=q]").count() == 0
+    tab.locator("[data-part=more]").click()
+    tab.wait_for_url(f"{site}demo.html?digit=3&k=64")
+
+
+def test_walk_follows_the_directions_that_matter(demo):
+    tab = demo("?digit=1")
+    start = np.array(pixels(tab, "walk"), float)
+    slide(tab, "a", 2)
+    first = np.abs(np.array(pixels(tab, "walk")) - start).mean()
+    slide(tab, "a", 0)
+    assert pixels(tab, "walk") == start.tolist()
+    slide(tab, "b", 2)
+    second = np.abs(np.array(pixels(tab, "walk")) - start).mean()
+    print(f"mean change of a pixel, two standard deviations along the directions: {first:.1f} and {second:.1f} of 255")
+    assert first > 3 and second > 3
+
+
+def test_keyboard_alone_is_enough(demo):
+    tab = demo()
+    tab.locator("[name=digit]").first.focus()
+    tab.keyboard.press("ArrowRight")
+    tab.wait_for_selector(READY)
+    assert "digit=1" in tab.url and tab.locator("[name=digit]").nth(1).is_checked()
+    for name in "Another digit", "Draw your own":
+        tab.keyboard.press("Tab")
+        assert tab.evaluate("document.activeElement.textContent") == name
+    tab.keyboard.press("Tab")
+    tab.keyboard.press("ArrowRight")
+    assert tab.locator("[name=q][value='2']").is_checked()
+    tab.keyboard.press("Tab")
+    tab.wait_for_selector(READY)
+    tab.keyboard.press("End")
+    assert tab.locator("[name=k]").get_attribute("aria-valuetext").startswith("256 samples, distance 0.")
+    assert "k=256" in tab.url
+
+
+@pytest.mark.parametrize("scheme, width", [("light", 1280), ("dark", 360)])
+def test_shuts_nobody_out(browser, site, scheme, width):
+    with browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme) as tab:
+        for page in "index", "demo":
+            tab.goto(f"{site}{page}.html?k=8")
+            tab.locator("cvae-demo").scroll_into_view_if_needed()
+            tab.wait_for_selector(READY)
+            if page == "demo": tab.get_by_role("button", name="Draw your own").click()
+            violations = Axe().run(tab, "cvae-demo").response["violations"]
+            assert {v["id"]: v["nodes"][0]["html"] for v in violations} == {}
+            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            boxes = tab.eval_on_selector_all("cvae-demo :is(button, label, [type=range])", "all => all.map(e => e.getBoundingClientRect()).filter(b => b.width).map(b => Math.min(b.width, b.height))")
+            assert min(boxes) >= 24  # big enough for a finger
+
+
+def test_fuzz_of_query_strings(demo):
+    rng = random.Random(0)
+    values = ["", "-1", "1e99", "NaN", "Infinity", "0x10", "1.5", "999999999999", "<img src=x onerror=alert(1)>", "%00", "../..", "null", "[]", "١", "-0", "64"]
+    alerts = []
+    for n in range(40):
+        names = rng.sample(["digit", "q", "seed", "k", "t", "a", "b", "__proto__", "constructor", "digit"], 5)
+        tab = demo("?" + urlencode([(name, rng.choice(values)) for name in names]))
+        if n == 0: tab.on("dialog", lambda dialog: alerts.append(dialog.message) or dialog.dismiss())
+        assert re.fullmatch(r"\d+", tab.inner_text("[data-part=k-value]")) and distance(tab) >= 0
+    for query in "?%", "?&&==", "?k=%E0%A4%A", "?" + "k=1&" * 500: demo(query)
+    assert alerts == [] and tab.locator("cvae-demo img").count() == 0
+
+
+def test_settings_are_numbers_in_their_ranges(demo):
+    tab = demo()
+    read = """async query => { const { readSettings, writeSettings } = await import('/cvae-tutorial/demo/demo.js');
+              const settings = readSettings(query); return [settings, readSettings(writeSettings(settings))]; }"""
+    rng, bounds = random.Random(0), {"digit": (0, 95), "q": (1, 3), "seed": (0, 999999), "k": (1, 256), "t": (0, 2), "a": (-3, 3), "b": (-3, 3)}
+    for _ in range(300):
+        query = urlencode({name: rng.choice([rng.gauss(0, 10), rng.randrange(-10**9, 10**9), rng.randbytes(3), chr(rng.randrange(1, 50_000))]) for name in bounds})
+        settings, again = tab.evaluate(read, query)
+        assert settings == again and settings.keys() == bounds.keys()
+        assert all(low <= settings[name] <= high for name, (low, high) in bounds.items()), query
+
+
+def test_drawn_digits_are_answered(demo):
+    "A one, a dot, nothing, and scribbles that leave the pad"
+    tab = demo()
+    tab.get_by_role("button", name="Draw your own").click()
+    pad = tab.locator("[data-part=drawing]")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+
+    def draw(points):
+        tab.mouse.move(box["x"] + points[0][0], box["y"] + points[0][1])
+        tab.mouse.down()
+        for x, y in points[1:]: tab.mouse.move(box["x"] + x, box["y"] + y, steps=3)
+        tab.mouse.up()
+        tab.wait_for_selector(READY)
+
+    draw([(60, 40), (60, 240)])
+    ink = 255 - np.array(pixels(tab, "truth")).reshape(28, 28, 4)[..., 0].astype(float)
+    rows, columns = np.nonzero(ink > 20)
+    assert np.ptp(rows) + 1 in (19, 20, 21, 22) and rows.mean() == pytest.approx(13.5, abs=.6)
+    assert columns.mean() == pytest.approx(13.5, abs=.6)  # centred, wherever it was drawn
+    assert tab.inner_text("[data-part=truth-title]") == "your drawing" and tab.locator("[name=digit]:checked").count() == 0
+
+    rng = random.Random(0)
+    for n in range(12):
+        if n % 3 == 0: tab.get_by_role("button", name="Clear").click()
+        draw([(rng.uniform(-50, 330), rng.uniform(-50, 330)) for _ in range(rng.randrange(1, 6))])
+        assert 0 <= distance(tab) < 3
+    tab.locator("[name=digit]").nth(2).check(force=True)
+    tab.wait_for_selector(READY)
+    assert tab.inner_text("[data-part=truth-title]").startswith("truth: a ")
+
+
+def test_says_so_without_weights_and_tries_again(tab, site):
+    for trouble in (lambda route: route.abort(), lambda route: route.fulfill(status=404),
+                    lambda route: route.fulfill(body="<html>log in first</html>")):
+        tab.route("**/weights.safetensors", trouble)
+        if tab.url == "about:blank": tab.goto(f"{site}demo.html")
+        else: tab.get_by_role("button", name="try again").click()
+        tab.wait_for_selector(f"{READY} [role=alert]")
+        assert "could not be fetched (weights.safetensors: " in tab.get_by_role("alert").inner_text()
+        tab.unroute("**/weights.safetensors")
+    tab.get_by_role("button", name="try again").click()
+    tab.locator("[data-part=distance]").filter(has_text="Distance").wait_for()
+
+
+def test_works_without_scripts(browser, site):
+    with browser.new_page(java_script_enabled=False) as tab:
+        for page in "demo", "index":
+            tab.goto(f"{site}{page}.html")
+            assert "browser" in tab.locator("cvae-demo").inner_text() and tab.locator("cvae-demo a").count() == 1
+        tab.goto(f"{site}demo.html#fig-still")
+        assert tab.locator("#fig-still img").is_visible()
+
+
+def test_nothing_moves_for_those_who_ask_for_that(browser, site):
+    for motion, seconds in ("reduce", "0s"), ("no-preference", "0.2s"):
+        with browser.new_page(reduced_motion=motion) as tab:
+            tab.goto(f"{site}demo.html")
+            tab.wait_for_selector(READY)
+            assert tab.eval_on_selector(".bars i", "bar => getComputedStyle(bar).transitionDuration") == seconds
+
+
+def test_onnx_file_computes_the_same():
+    graph = ReferenceEvaluator(str(DEMO / "completion.onnx"))
+    images = load_file(DEMO / "digits.safetensors")["images"] / np.float32(255)
+    for vector in VECTORS:
+        x = np.where(visible_mask(vector["quadrants"]).numpy(), images[vector["digit"]], -1).reshape(1, 784).astype("float32")
+        noise = (np.subtract(vector["z"], vector["mean"]) / vector["scale"]).astype("float32")[None]
+        baseline, samples = graph.run(None, {"x": x, "noise": np.repeat(noise, 2, 0)})
+        assert np.abs(baseline[0] - vector["baseline"]).max() < 1e-3
+        assert np.abs(samples - np.array(vector["generation"])).max() < 1e-3
