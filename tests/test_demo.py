@@ -218,11 +218,11 @@ def test_fuzz_of_query_strings(demo):
     rng = random.Random(0)
     values = ["", "-1", "1e99", "NaN", "Infinity", "0x10", "1.5", "999999999999", "<img src=x onerror=alert(1)>", "%00", "../..", "null", "[]", "١", "-0", "64"]
     alerts = []
-    for n in range(40):
+    for n in range(25):
         names = rng.sample(["digit", "q", "seed", "k", "t", "a", "b", "__proto__", "constructor", "digit"], 5)
         tab = demo("?" + urlencode([(name, rng.choice(values)) for name in names]))
         if n == 0: tab.on("dialog", lambda dialog: alerts.append(dialog.message) or dialog.dismiss())
-        assert re.fullmatch(r"\d+", tab.inner_text("[data-part=k-value]")) and distance(tab) >= 0
+        assert 1 <= int(tab.inner_text("[data-part=k-value]")) <= 256 and distance(tab) >= 0
     for query in "?%", "?&&==", "?k=%E0%A4%A", "?" + "k=1&" * 500: demo(query)
     assert alerts == [] and tab.locator("cvae-demo img").count() == 0
 

@@ -2,10 +2,11 @@
 // What the reader sets is in the address of the page, so a link shows the same. The networks are in net.js.
 import { SIDE, PIXELS, directions, distance, hide, join, latent, networks, normals, readSafetensors, visibleMask } from "./net.js";
 
-const SAMPLES = 256, WALL = 32, SLICE = 8;  // samples for an input; shown in the wall; drawn between two frames
-const TRAY = { "": 24, small: 12 };         // digits to pick from; the files hold more, for the random ones
+const SAMPLES = 256, WALL = 32;      // samples for an input; how many of them are shown
+const WORK = 12;                     // milliseconds between two frames
+const TRAY = { "": 24, small: 12 };  // digits to pick from; the file holds more, for the random ones
+const HIDDEN = [198, 216, 232];      // COLORS["hidden"] of the library
 const KS = [...new Set(Array.from({ length: 65 }, (_, n) => Math.round(2 ** (n / 8))))];  // places of the slider
-const HIDDEN = [198, 216, 232];             // COLORS["hidden"] of the library
 const DIGITS = [...Array(10).keys()];
 
 // What a link can say: the value without one, the smallest, the largest, the step
@@ -79,7 +80,7 @@ const picture = (part, title, kind = "") =>
    <span data-part="${part}-title">${title}</span></div>`;
 
 const slider = (name, title, low, high, step) =>
-  `<label class="slider">${title} <output data-part="${name}-value"></output>
+  `<label class="slider">${title} <b data-part="${name}-value"></b>
    <input type="range" name="${name}" min="${low}" max="${high}" step="${step}"></label>`;
 
 const fullSlider = (name, title) => slider(name, title, ...SETTINGS[name].slice(1));
@@ -116,7 +117,7 @@ const LAYOUT = {
     <div class="panel"><p class="title">Which digit?</p>
       <p class="key"><span class="cvae">samples</span> <span class="classifier">classifier of the visible pixels</span>
         <span class="baseline">baseline’s picture</span></p>
-      <div class="bars" data-part="bars" role="img">${DIGITS.map(n => `<div><i class="cvae"></i><i class="classifier"></i><i class="baseline"></i><b>${n}</b></div>`).join("")}</div>
+      <div class="bars" data-part="bars" role="img" aria-label="Class mix">${DIGITS.map(n => `<div><i class="cvae"></i><i class="classifier"></i><i class="baseline"></i><b>${n}</b></div>`).join("")}</div>
       <p class="said"><output data-part="mix"></output></p></div>
     <div class="panel walk"><p class="title">A walk from the prior’s mean</p>
       <div class="side">${picture("walk", "one z", "cvae")}
@@ -226,6 +227,7 @@ class Demo extends HTMLElement {
     this.answer = { means: [], distances: [], single: 0 };
     this.setAttribute("aria-busy", "true");
     this.showQuestion(image);
+    let start = performance.now();
     for (let n = 1; n <= SAMPLES; n++) {
       const sample = generate(latent(prior, new Float32Array(prior.mean.length).map(() => t * next())));
       for (let i = 0; i < PIXELS; i++) sum[i] += sample[i];
@@ -234,13 +236,15 @@ class Demo extends HTMLElement {
       distances.push(distance(means[means.push(mean) - 1], guess, mask));
       if (n <= wall.length) paint(wall[n - 1], join(x, sample, mask));
       if (this.parts.bars) this.nets.read(join(x, sample, mask)).forEach((p, i) => { mix[i] += p; });
-      if (n % SLICE === 0) {
+      if (performance.now() - start > WORK) {
         this.showMean();
         this.showMix(mix.map(v => v / n));
         await nextFrame();
         if (turn !== this.turn) return;  // another question has come
+        start = performance.now();
       }
     }
+    this.showMean();
     this.showMix(mix.map(v => v / SAMPLES), true);
     this.showWalk();
     this.setAttribute("aria-busy", "false");
@@ -254,7 +258,7 @@ class Demo extends HTMLElement {
       const range = this.querySelector(`[name=${name}]`);
       if (range) range.value = name === "k" ? KS.findLastIndex(k => k <= settings.k) : settings[name];
     }
-    if (parts["t-value"]) parts["t-value"].value = settings.t.toFixed(1);
+    if (parts["t-value"]) parts["t-value"].textContent = settings.t.toFixed(1);
     parts["truth-title"].textContent = whole;
     parts.truth.setAttribute("aria-label", whole);
     paint(parts.input, x);
@@ -271,7 +275,7 @@ class Demo extends HTMLElement {
     const place = (d, n) => `${Math.log2(n + 1).toFixed(3)} ${(1 - d / top).toFixed(4)}`;
     const path = upTo => `M${distances.slice(0, upTo).map(place).join("L")}`;
     paint(parts.mean, join(x, means[k - 1], mask));
-    parts["k-value"].value = k;
+    parts["k-value"].textContent = k;
     this.querySelector("[name=k]").setAttribute("aria-valuetext", `${k} samples, distance ${now.toFixed(3)}`);
     parts["mean-title"].textContent = k === 1 ? "one sample" : `mean of ${k} samples`;
     parts.all.setAttribute("d", path());
@@ -302,8 +306,8 @@ class Demo extends HTMLElement {
     this.axes ??= directions(generate, prior, mask);
     const [first, second] = this.axes;
     paint(parts.walk, join(x, generate(latent(prior, first.map((v, i) => a * v + b * second[i]))), mask));
-    parts["a-value"].value = a.toFixed(2);
-    parts["b-value"].value = b.toFixed(2);
+    parts["a-value"].textContent = a.toFixed(2);
+    parts["b-value"].textContent = b.toFixed(2);
   }
 }
 
