@@ -23,6 +23,8 @@ ACCESSIBLE = {
     ' role="img"></i>': ' aria-hidden="true"></i>',  # icons in links that have a name
     '<nav class="navbar ': '<nav aria-label="Site" class="navbar ',
     '<nav class="quarto-secondary-nav"': '<nav aria-label="Page" class="quarto-secondary-nav"',
+    'data-bs-target="#quarto-sidebar-section-1" role="navigation"': 'href="#quarto-sidebar-section-1" role="button"',
+    '<div class="toc-actions"': '<div role="navigation" aria-label="Source" class="toc-actions"',
     '<nav id="TOC"': '<nav aria-label="On this page" id="TOC"',
     '<nav id="quarto-sidebar"': '<nav aria-label="Pages" id="quarto-sidebar"',
 }
@@ -100,6 +102,10 @@ def main():
         page.write_text(finish(page.read_text(encoding="utf-8"), page.name), encoding="utf-8")
     for theme in site.glob("site_libs/themes/*.css"):  # themes fetch web fonts; the system's do as well
         theme.write_text(re.sub(r"@import url\([^)]*\);", "", theme.read_text(encoding="utf-8")), encoding="utf-8")
+    texts = [*site.glob("*.html"), *site.glob("site_libs/*.js"), *site.glob("site_libs/*.css")]
+    used = {icon for path in texts for icon in re.findall(r"\bbi-([\w-]+)", path.read_text(encoding="utf-8"))}
+    icons = site / "site_libs/bootstrap-icons/bootstrap-icons.min.css"  # of two thousand, the few that are used
+    icons.write_text(re.sub(r"\.bi-([\w-]+)::before\{content:[^}]*\}", lambda m: m[0] if m[1] in used else "", icons.read_text()))
     for notebook in NOTEBOOKS.values(): shutil.copy(cfg.nbs_path / notebook, site)
     shutil.rmtree(cfg.doc_path, ignore_errors=True)
     shutil.move(site, cfg.doc_path)
