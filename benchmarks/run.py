@@ -105,13 +105,13 @@ def to_target(data: str, rival: Rival | None, epochs: int = 7) -> dict:
     baseline_seconds = time.perf_counter() - start
     cvae, _ = train_cvae(pairs, epochs=epochs)
     with torch.no_grad(): nats = elbo_loss(cvae, Trace_ELBO())(pairs["test"].x, pairs["test"].y).item()
-    seconds, test = time.perf_counter() - start, pairs["test"]
-    ours = dict(seconds=seconds, baseline_seconds=baseline_seconds, nats=nats, epochs=epochs,
-                baseline_nats=baseline_nll(baseline, test.x, test.y).mean().item())
+    run, test = dict(seconds=time.perf_counter() - start, baseline_seconds=baseline_seconds, nats=nats, epochs=epochs), pairs["test"]
+    run["baseline_nats"] = baseline_nll(baseline, test.x, test.y).mean().item()
     if nats > TARGET: sys.exit(f"{epochs} epochs lead to {nats:.2f} nats, above {TARGET}: give it more")
-    if not rival: return dict(ours=ours)
+    if not rival: return dict(ours=run["seconds"], unit="seconds", our_run=run)
     theirs = rival.ask(f"target {TARGET} 80")
-    return dict(ours=ours, theirs=theirs, ratio=theirs["seconds"]/ours["seconds"])
+    return dict(ours=run["seconds"], theirs=theirs["seconds"], unit="seconds", ratio=theirs["seconds"]/run["seconds"],
+                our_run=run, their_run=theirs)
 
 
 def matmul_share(pairs, batch_size: int = 512) -> dict:
