@@ -31,9 +31,13 @@ class Rival:
     def __init__(self, python: str, worker: str, checkout: str, data: str):
         self.process = subprocess.Popen([python, HERE / worker, checkout, data], text=True, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE)
+        self.answer()  # it says when it is ready, so that no start disturbs a measurement
 
     def ask(self, line: str) -> dict:
         print(line, file=self.process.stdin, flush=True)
+        return self.answer()
+
+    def answer(self) -> dict:
         answer = self.process.stdout.readline()
         if not answer: sys.exit(f"{self.process.args[1]} stopped; its last words are above.")
         return json.loads(answer)
