@@ -17,7 +17,7 @@ test: .venv/ready
 	nbdev_test --n_workers 0 --do_print
 	pytest -q -rs tests --ignore tests/test_notebooks.py
 
-# The same tests and the long versions of some: about half an hour more.
+# The same tests and the long versions of some, such as 200 kills of a run.
 test-long: export CVAE_TUTORIAL_DATA = sample
 test-long: .venv/ready
 	pytest -q tests --long
@@ -30,7 +30,7 @@ site: .venv/ready
 preview: .venv/ready
 	python tools/preview.py
 
-# Every number and every picture again, on all of MNIST: about two hours. Bars would be saved in the notebooks.
+# Every number and every picture again, on all of MNIST: hours on two cores. Bars would be saved in the notebooks.
 reproduce: .venv/ready
 	cvae-tutorial reproduce --out results --assets cvae_tutorial/assets
 	cp runs/reproduce/MNIST-q1-seed0-epochs60/samples.png runs/reproduce/variants.png nbs/images/

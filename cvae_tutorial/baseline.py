@@ -224,7 +224,7 @@ def fit(
             except FloatingPointError as e:
                 net.load_state_dict(progress.best_weights or net.state_dict())
                 raise FloatingPointError(f"{e}, in epoch {epoch}: try a smaller lr than {lr}, and "
-                    "look for pixels outside 0..1. The net has its best weights again") from e
+                    "look for pixels outside 0..1. The net holds its best weights so far") from e
             if val_loss < progress.best["val"]:
                 weights = net.state_dict().items()
                 progress.best_weights = {name: w.clone() for name, w in weights}
