@@ -338,6 +338,27 @@ def _said(mix:Tensor, digits:Tensor, scores:tuple[Tensor, Tensor]) -> dict:
     ece = calibration_error(reliability(top, (named == digits).float(), 15))
     return dict(log_score=log_score, stderr=stderr, brier=brier, ece=ece)
 
+def _picture_records(sources, reader, x, real, num_quadrant_inputs):
+    for name, p in sources.items():
+        images = join_quadrants(x, p, num_quadrant_inputs)
+        entropy, stderr = mean_and_stderr(pixel_entropy(p))
+        energy, energy_stderr = mean_and_stderr(gradient_energy(images, num_quadrant_inputs))
+        yield dict(source=name, entropy=entropy, stderr=stderr, gradient=energy,
+                   gradient_stderr=energy_stderr, doubtful=doubtful(reader, images).mean().item(),
+                   features=frechet_distance(reader.features(images), real))
+
+def _mix_records(baseline, cvae, reader, opponent, test, num_quadrant_inputs):
+    x, digits = test.x, test.digits
+    def read(y): return reader.logits(join_quadrants(x, y, num_quadrant_inputs)).softmax(1)
+    halves = class_mix(cvae, reader, x, num_quadrant_inputs)
+    mix = halves.mean(0)
+    yield dict(source="CVAE") | _said(mix, digits, finite_sample_scores(halves, digits))
+    for name, m in {"CVAE, N = 256": mix, "baseline's picture": read(baseline(x)),
+                    "classifier on visible pixels": opponent.logits(x).softmax(1),
+                    "true digits": read(test.y)}.items():
+        yield dict(source=name) | _said(m, digits, class_scores(m, digits))
+
+# %% ../nbs/05_sharpness.ipynb #e685ccc8
 @torch.no_grad()
 def measure(
     baseline:BaselineNet, cvae:CVAE,
@@ -345,49 +366,34 @@ def measure(
     pairs:dict[str, Pairs],  # from `get_pairs`
     num_quadrant_inputs:int, # 1, 2 or 3
     seed:int=0,
-    count:int=2000,          # test digits; half of them for `averaging` and `coverage`
+    count:int=2000, # test digits; half of them for `averaging` and `coverage`, all for the mix
 ) -> dict[str, list[dict]]: # records by subject, each with its standard error over images
     "The numbers of this page for one baseline and one CVAE"
     test, val, n = pairs["test"], pairs["val"], num_quadrant_inputs
     facts = dict(quadrants=n, seed=seed, data=test.source)
-    x, y, digits = (part[:count] for part in (test.x, test.y, test.digits))
-    half_x, half_y = x[:count//2], y[:count//2]
-    def seen(x, y): return reader.features(join_quadrants(x, y, n))
-    def read(y): return reader.logits(join_quadrants(x, y, n)).softmax(1)
+    x, y = test.x[:count], test.y[:count]
+    half_x, half_y, guess = x[:count//2], y[:count//2], baseline(x)
+    real = torch.cat([reader.features(join_quadrants(*part, n))
+                      for part in zip(val.x.split(1000), val.y.split(1000))])
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        guess, halves = baseline(x), class_mix(cvae, reader, x, n)
-        pixels = reliability(guess.flatten(), y.flatten())
         averaged, best = averaging(baseline, cvae, half_x), coverage(cvae, half_x, half_y)
         split = variance_split(cvae, x) | {"baseline": baseline_variance(baseline, x)}
         sources = picture_sources(baseline, cvae, x, y)
-    real = torch.cat([seen(*part) for part in zip(val.x.split(1000), val.y.split(1000))])
-    sharpness = []
-    for name, p in sources.items():
-        entropy, stderr = mean_and_stderr(pixel_entropy(p))
-        images = join_quadrants(x, p, n)
-        energy, energy_stderr = mean_and_stderr(gradient_energy(images, n))
-        sharpness.append(dict(source=name, entropy=entropy, stderr=stderr, gradient=energy,
-            gradient_stderr=energy_stderr, features=frechet_distance(seen(x, p), real),
-            doubtful=doubtful(reader, images).mean().item()))
-    mix = halves.mean(0)
-    said = {"CVAE": (mix, finite_sample_scores(halves, digits))}
-    for name, m in {"CVAE, N = 256": mix, "classifier on visible pixels": opponent.logits(x).softmax(1),
-                    "baseline's picture": read(guess), "true digits": read(y)}.items():
-        said[name] = m, class_scores(m, digits)
+        mix = list(_mix_records(baseline, cvae, reader, opponent, test, n))
     variance = {}
     for name, values in split.items():
         variance[name], variance[f"{name}_stderr"] = mean_and_stderr(values.sum(1))
     records = dict(
-        calibration=[dict(ece=calibration_error(pixels))],
+        calibration=[dict(ece=calibration_error(reliability(guess.flatten(), y.flatten())))],
         averaging=[dict(K=K) | _root(d) for K, d in averaged.items()],
-        variance=[variance],
-        sharpness=sharpness,
-        class_mix=[dict(source=name) | _said(m, digits, scores) for name, (m, scores) in said.items()],
+        variance=[variance], class_mix=mix,
+        sharpness=list(_picture_records(sources, reader, x, real, n)),
         coverage=[dict(N=N) | _root(d) for N, d in best.items()]
                  + [dict(N="baseline") | _root((guess - y)[:count//2].square().mean(1))])
     return {subject: [facts | record for record in rows] for subject, rows in records.items()}
 
+# %% ../nbs/05_sharpness.ipynb #16611592
 def measure_controls(
     reader:DigitClassifier,
     pairs:dict[str, Pairs], # from `get_pairs` with one visible quadrant
