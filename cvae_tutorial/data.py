@@ -5,11 +5,14 @@
 # %% auto #0
 __all__ = ['SAMPLE', 'FASHION', 'CACHE', 'COLORS', 'find_mnist', 'Digits', 'load_mnist', 'show_digits', 'plot_axes',
            'visible_mask', 'split_quadrants', 'join_quadrants', 'count_quadrants', 'load_digits', 'choose_device',
-           'Pairs', 'get_pairs', 'find_twins', 'find_ambiguous', 'ToTensor', 'MaskImages', 'CVAEMNIST', 'get_data']
+           'Pairs', 'get_pairs', 'split_pairs', 'find_twins', 'find_ambiguous', 'ToTensor', 'MaskImages', 'CVAEMNIST',
+           'get_data']
 
 # %% ../nbs/00_data.ipynb #a5dcf99c
+import hashlib
 import http.client
 import os
+import shutil
 import socket
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -21,10 +24,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
+from filelock import FileLock
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 from torch.utils.data import RandomSampler, SequentialSampler
 from torchvision.datasets import MNIST, FashionMNIST
+from torchvision.datasets.mnist import read_image_file, read_label_file
 from torchvision.datasets.utils import extract_archive
 from torchvision.transforms import Compose
 
@@ -41,42 +46,84 @@ def find_mnist(
     if root == FASHION: return _find_fashion()
     return str(root) if root else _download_once()
 
-def _download(dataset:type[MNIST], folder:Path):
-    "Let torchvision fill a folder, without a word"
-    time_out = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(15) # seconds; torchvision itself never gives up on a server
-    try:
-        with open(os.devnull, "w") as quiet, redirect_stdout(quiet):
-            dataset(folder, download=True)
-    finally: socket.setdefaulttimeout(time_out)
-
 @cache
 def _download_once() -> str:
-    "The cache directory, which torchvision fills if need be; offline, the sample"
-    try:
-        _download(MNIST, CACHE)
-        return str(CACHE)
-    except (OSError, RuntimeError, http.client.HTTPException):
-        print(f"MNIST is not in {CACHE} and cannot be downloaded: "
-              "using the sample of 12,000 digits inside the package.")
+    "The cache directory, filled if need be; without a network, the sample"
+    try: return str(_fetch(MNIST, CACHE))
+    except OSError as e:
+        print(f"{e}: using the sample of 12,000 digits inside the package.")
         return SAMPLE
 
 @cache
 def _find_fashion() -> str: # raises FileNotFoundError if it is neither there nor to be had
     "A folder of its own in the cache, filled from Debian's package or by torchvision"
-    folder, debian = CACHE/FASHION, Path("/usr/share/datasets/fashion-mnist")
-    raw = folder/"FashionMNIST"/"raw"
+    debian = Path("/usr/share/datasets/fashion-mnist")
+    try: return str(_fetch(FashionMNIST, CACHE/FASHION, debian))
+    except OSError as e:
+        raise FileNotFoundError(f"{e}. Install Debian's package dataset-fashion-mnist, "
+                                "or name the folder above 'FashionMNIST'") from e
+
+# %% ../nbs/00_data.ipynb #cf35df95
+def _check_files(
+    root:str|Path,
+    start:str,  # of the names to look at, such as "MNIST/raw/train"
+    sums:str="datasets.sha256", # a list in the package, as sha256sum writes it
+) -> list[Path]: # raises FileNotFoundError, or ValueError for a damaged file
+    "The files below `root`, if they are the published ones"
+    checked, lines = [], (files("cvae_tutorial")/"assets"/sums).read_text().splitlines()
+    for expected, name in map(str.split, lines):
+        if not name.startswith(start): continue
+        path = Path(root)/name
+        if not path.is_file(): raise FileNotFoundError(f"{path} is not there")
+        with path.open("rb") as file: found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != expected:
+            raise ValueError(f"{path} is damaged, or another file of that name: expected "
+                f"SHA-256 {expected[:12]}..., found {found[:12]}... in "
+                f"{path.stat().st_size:,} bytes. Delete it and fetch it again")
+        checked.append(path)
+    return checked
+
+def _is_whole(dataset:type[MNIST], root:Path) -> bool: # a torchvision class and its folder
+    try: return bool(_check_files(root, f"{dataset.__name__}/raw/"))
+    except (OSError, ValueError): return False
+
+# %% ../nbs/00_data.ipynb #113c8242
+def _fetch(
+    dataset:type[MNIST],    # a torchvision class
+    root:str|Path,          # where its files belong; good ones are left alone
+    packed:Path|None=None,  # a folder of archives that saves the download
+) -> Path: # `root`; raises OSError if the files cannot be had
+    "Unpack or download beside, then move what is whole"
+    root, time_out = Path(root), socket.getdefaulttimeout()
+    if _is_whole(dataset, root): return root
+    beside, name = root/"download", dataset.__name__ # whole archives in it serve the next try
+    socket.setdefaulttimeout(15) # seconds; torchvision itself never gives up on a server
     try:
-        if debian.is_dir() and not raw.exists():
-            raw.mkdir(parents=True)
-            for packed in debian.glob("*.gz"): extract_archive(packed, raw)
-        if not os.environ.get("IN_TEST"): _download(FashionMNIST, folder)
-        FashionMNIST(folder)
-        return str(folder)
-    except (OSError, RuntimeError, http.client.HTTPException) as e:
-        raise FileNotFoundError(f"Fashion-MNIST is not in {folder} and cannot be downloaded: "
-            "install Debian's package dataset-fashion-mnist, or name the folder above "
-            "'FashionMNIST'") from e
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root/"download.lock"):
+            if _is_whole(dataset, root): return root # another process was quicker
+            for old in beside.rglob("*-ubyte"): old.unlink() # unpacked, perhaps half
+            _fill(dataset, beside, packed)
+            for path in _check_files(beside, f"{name}/raw/"):
+                place = root/path.relative_to(beside)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(place)
+            shutil.rmtree(beside)
+        return root
+    except (OSError, RuntimeError, ValueError, http.client.HTTPException) as e:
+        reason = " ".join(f"{type(e).__name__}: {e}".split())
+        raise OSError(f"{name} is not whole in {root} and cannot be fetched ({reason})") from e
+    finally: socket.setdefaulttimeout(time_out)
+
+def _fill(dataset, folder, packed):
+    if packed and packed.is_dir():
+        raw = folder/dataset.__name__/"raw"
+        raw.mkdir(parents=True, exist_ok=True)
+        for archive in packed.glob("*.gz"): extract_archive(archive, raw)
+    elif os.environ.get("IN_TEST"): raise OSError("no test downloads")
+    else:
+        with open(os.devnull, "w") as quiet, redirect_stdout(quiet):
+            dataset(folder, download=True)
 
 # %% ../nbs/00_data.ipynb #7f1039a8
 @dataclass
@@ -91,24 +138,26 @@ def load_mnist(
     train:bool=True,           # the training images, or the test images
     root:str|Path|None=None,   # see `find_mnist`
     download:bool=False,       # may torchvision download into `root`?
-) -> Digits: # raises FileNotFoundError where `root` holds no MNIST
+) -> Digits: # FileNotFoundError where `root` holds no MNIST, ValueError if damaged
     "All of MNIST: 60,000 training or 10,000 test images (10,000 and 2,000 in the sample)"
     root = find_mnist(root)
     if root == SAMPLE:
-        with np.load(files("cvae_tutorial")/"assets"/"digits_sample.npz") as npz:
+        path, = _check_files(files("cvae_tutorial")/"assets", "digits_sample", "SHA256SUMS")
+        with np.load(path, allow_pickle=False) as npz:
             part = "train" if train else "test"
             images = torch.from_numpy(npz[f"{part}_images"])
             digits = torch.from_numpy(npz[f"{part}_digits"]).long()
         return Digits(images, digits, SAMPLE)
     holds = [d for d in (MNIST, FashionMNIST) if (Path(root)/d.__name__).is_dir()]
     dataset = holds[0] if holds else MNIST
-    try: mnist = dataset(root, train=train, download=download)
-    except RuntimeError as e:
-        name = dataset.__name__
+    name, part = dataset.__name__, "train" if train else "t10k"
+    if download: _fetch(dataset, root)
+    try: images, digits = _check_files(root, f"{name}/raw/{part}")
+    except FileNotFoundError as e:
         raise FileNotFoundError(f"No {name} in {root!r}: expected the four files in "
             f"{Path(root)/name/'raw'}. Name the folder above {name!r}, "
             "pass download=True, or use root='sample'.") from e
-    return Digits(mnist.data, mnist.targets, dataset.__name__)
+    return Digits(read_image_file(str(images)), read_label_file(str(digits)), name)
 
 # %% ../nbs/00_data.ipynb #d941cc52
 # baseline and cvae: by Okabe and Ito, for colour-blind readers to tell apart
@@ -217,11 +266,11 @@ def choose_device(
 # %% ../nbs/00_data.ipynb #f663ae28
 @dataclass
 class Pairs:
-    "The puzzle as vectors, for a whole split"
-    x: Tensor       # (N, n_visible) visible pixels in 0..1
-    y: Tensor       # (N, n_hidden) hidden pixels in 0..1
-    digits: Tensor  # (N,), int64
-    source: str     # "MNIST" or "sample"
+    "Questions and their answers as vectors, for a whole split"
+    x: Tensor           # (N, x_dim): of the puzzle, visible pixels in 0..1
+    y: Tensor           # (N, y_dim): of the puzzle, hidden pixels in 0..1
+    digits: Tensor|None # (N,), int64: what the images show, if they are digits
+    source: str         # where they come from, such as "MNIST" or "sample"
 
 def get_pairs(
     num_quadrant_inputs:int,      # 1, 2 or 3
@@ -234,6 +283,29 @@ def get_pairs(
         x, y = split_quadrants(data.images.to(device)/255, num_quadrant_inputs)
         return Pairs(x, y, data.digits.to(device), data.source)
     return {split: pairs(load_digits(split, root)) for split in ("train", "val", "test")}
+
+# %% ../nbs/00_data.ipynb #d4a14047
+def split_pairs(
+    x:Tensor|None, # (N, ...), what is given; None: nothing, as for a plain VAE
+    y:Tensor,      # (N, ...), what to predict
+    digits:Tensor|None=None,       # (N,) classes, if there are any
+    *, source:str="own pairs",     # for the records
+    device:str|torch.device="cpu", # see `choose_device`
+    seed:int=0,    # of the order in which the pairs are dealt
+) -> dict[str, Pairs]: # by split; ValueError if x and y differ in length, or are below 7
+    "Five sevenths for train, one for val, one for test, as of MNIST; each row flat, as floats"
+    device = choose_device(device)
+    if x is None: x = y.new_zeros(len(y), 0)
+    if len(x) != len(y) or len(y) < 7:
+        raise ValueError("x and y must be equally long, 7 rows at least; they have "
+                         f"{len(x)} and {len(y)}")
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
+    seventh = len(y)//7
+    def deal(rows):
+        flat = [part[rows].unsqueeze(1).flatten(1).float().to(device) for part in (x, y)]
+        return Pairs(*flat, None if digits is None else digits[rows].to(device), source)
+    parts = order.split([len(y) - 2*seventh, seventh, seventh])
+    return {split: deal(rows) for split, rows in zip(("train", "val", "test"), parts)}
 
 # %% ../nbs/00_data.ipynb #1bff69ff
 def find_twins(

@@ -35,11 +35,11 @@ def elbo_loss(
 
 # %% ../nbs/03_training.ipynb #7568c508
 def train_cvae(
-    pairs:dict[str, Pairs],             # from `get_pairs`
+    pairs:dict[str, Pairs],             # from `get_pairs`, or `split_pairs` for one's own
     *, z_dim:int=50,
     hidden:int=400,                     # width of the hidden layers of all three networks
     baseline_net:BaselineNet|None=None, # its guess is shown to the prior network
-    decoder_sees_x:bool=True, prior_sees_x:bool=True, # see `CVAE`
+    decoder_sees_x:bool=True, prior_sees_x:bool=True, likelihood:str="pixels", # see `CVAE`
     make_loss:Callable=elbo_loss,       # from a CVAE to loss(x, y), nats per image
     epochs:int=60, lr:float=2e-3,       # see `fit`
     seed:int=0,
@@ -50,7 +50,7 @@ def train_cvae(
     train, val = pairs["train"], pairs["val"]
     cvae = CVAE(z_dim, hidden, hidden, baseline_net, x_dim=train.x.shape[1],
                 y_dim=train.y.shape[1], decoder_sees_x=decoder_sees_x,
-                prior_sees_x=prior_sees_x)
+                prior_sees_x=prior_sees_x, likelihood=likelihood)
     cvae.to(train.x.device)
     return cvae, fit(cvae, make_loss(cvae), train, val, epochs=epochs, lr=lr, **kwargs)
 
