@@ -7,7 +7,7 @@ __all__ = ['FAILURES', 'reliability', 'calibration_error', 'draw_means', 'averag
            'baseline_variance', 'pixel_entropy', 'gradient_energy', 'DigitClassifier', 'load_classifier',
            'set_temperature', 'train_classifier', 'doubtful', 'frechet_distance', 'picture_sources', 'class_mix',
            'class_scores', 'finite_sample_scores', 'make_followers', 'follower_shares', 'coverage', 'kl_weighted_loss',
-           'prior_drawn_loss', 'latent_use', 'measure', 'measure_controls']
+           'prior_drawn_loss', 'latent_use', 'measure', 'measure_controls', 'claims']
 
 # %% ../nbs/05_sharpness.ipynb #0cb7f645
 import math
@@ -418,3 +418,32 @@ def measure_controls(
         used = {name: latent_use(net, x, y) for name, net in nets.items()}
     failures = [dict(training=name) | u | dict(kl=u["kl"].tolist()) for name, u in used.items()]
     return dict(known_proportions=[facts | shares], failures=[facts | r for r in failures])
+
+# %% ../nbs/05_sharpness.ipynb #cdee3d6e
+def claims(
+    results:dict[str, list[dict]], # records by subject, see `measure`
+    num_quadrant_inputs:int,       # 1, 2 or 3
+) -> dict[str, list[float]]: # claim -> one value a seed
+    "The claims of this page, each as one number"
+    def rows(subject, **where):
+        where |= dict(quadrants=num_quadrant_inputs)
+        return [r for r in results[subject] if all(r[k] == v for k, v in where.items())]
+    def ratio(subject, key, one, other):
+        return [a[key]/b[key] for a, b in zip(rows(subject, **one), rows(subject, **other))]
+    split, said = rows("variance"), "classifier on visible pixels"
+    return {
+        "calibration error of the baseline's pixels": [r["ece"] for r in rows("calibration")],
+        "distance to the baseline, mean of 256 : one sample":
+            ratio("averaging", "rms", dict(K=256), dict(K=1)),
+        "(within + between) : total": [(r["within"] + r["between"])/r["total"] for r in split],
+        "total : baseline's p(1-p)": [r["total"]/r["baseline"] for r in split],
+        "share between pictures": [r["between"]/r["total"] for r in split],
+        "pixel entropy, one sample : baseline": ratio("sharpness", "entropy",
+            dict(source="CVAE, decoder means"), dict(source="baseline")),
+        "feature distance, one sample : baseline": ratio("sharpness", "features",
+            dict(source="CVAE, decoder means"), dict(source="baseline")),
+        "log score of the mix : visible classifier":
+            ratio("class_mix", "log_score", dict(source="CVAE"), dict(source=said)),
+        "calibration error of the mix": [r["ece"] for r in rows("class_mix", source="CVAE")],
+        "distance to the truth, best of 16 : baseline":
+            ratio("coverage", "rms", dict(N=16), dict(N="baseline"))}
