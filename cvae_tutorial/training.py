@@ -18,7 +18,8 @@ from torch import Tensor
 
 from .baseline import BaselineNet, fit, load_tensors, save_tensors
 from .cvae import CVAE
-from .data import Pairs, choose_device, count_quadrants, join_quadrants
+from .data import Pairs, check_choice, check_number, check_tensor
+from .data import choose_device, count_quadrants, join_quadrants
 from .data import split_quadrants, visible_mask
 
 # %% ../nbs/03_training.ipynb #45f02fd3
@@ -46,8 +47,11 @@ def train_cvae(
     **kwargs,                           # for `fit`
 ) -> tuple[CVAE, list[dict]]: # the CVAE at its best validation epoch, and its history
     "Make and fit a CVAE; one seed makes one result"
-    pyro.set_rng_seed(seed)
+    check_number("seed", seed, 0)
     train, val = pairs["train"], pairs["val"]
+    if likelihood == "pixels":
+        for p in train, val: check_tensor("y", p.y, None, None, within=(0, 1))
+    pyro.set_rng_seed(seed)
     cvae = CVAE(z_dim, hidden, hidden, baseline_net, x_dim=train.x.shape[1],
                 y_dim=train.y.shape[1], decoder_sees_x=decoder_sees_x,
                 prior_sees_x=prior_sees_x, likelihood=likelihood)
@@ -59,6 +63,7 @@ def shift_images(
     images:Tensor, # (B, 28, 28)
 ) -> Tensor: # (B, 28, 28)
     "Move each image by -1, 0 or 1 pixel down and across, at random; paper moves in"
+    check_tensor("images", images, None, 28, 28, floats=False)
     padded = F.pad(images, (1, 1, 1, 1))
     down, across = torch.randint(3, (2, len(images), 1, 1), device=images.device)
     image, pixel = (torch.arange(n, device=images.device) for n in images.shape[:2])
@@ -81,6 +86,7 @@ def save_net(
     dtype:torch.dtype=torch.float32, # torch.float16 halves the file
 ): # raises ValueError for a CVAE around a baseline of another class
     "Save weights and widths"
+    check_choice("the class of net", type(net).__name__, NETS)
     if getattr(net, "baseline_net", None) is not None and not net.config["baseline"]:
         raise ValueError("A CVAE can be saved with a BaselineNet, not with "
                          f"{type(net.baseline_net).__name__}: how to build it is unknown")
@@ -97,12 +103,16 @@ def load_net(
     if about.get("class") not in NETS:
         raise ValueError(f"{path} is no checkpoint of cvae_tutorial: "
                          f"expected one of {sorted(NETS)}, found {about.get('class')!r}")
-    config = about["config"]
-    if baseline := config.pop("baseline", None):
-        config["pre_trained_baseline_net"] = BaselineNet(**baseline)
-    net = NETS[about["class"]](**config)
-    net.load_state_dict({name: weight.float() for name, weight in tensors.items()})
-    return net.to(choose_device(device))
+    device, config = choose_device(device), dict(about.get("config", {}))
+    try:
+        if baseline := config.pop("baseline", None):
+            config["pre_trained_baseline_net"] = BaselineNet(**baseline)
+        net = NETS[about["class"]](**config)
+        net.load_state_dict({name: weight.float() for name, weight in tensors.items()})
+    except (TypeError, ValueError, RuntimeError) as e:
+        raise ValueError(f"{path} does not hold the {about['class']} that it describes: "
+                         f"{e}") from e
+    return net.to(device)
 
 # %% ../nbs/03_training.ipynb #8daa03a6
 def load_pretrained(
