@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from .data import Pairs, join_quadrants, plot_axes
+from .data import FINITE, Pairs, as_rows, check_number, check_tensor
+from .data import join_quadrants, plot_axes
 
 # %% ../nbs/01_baseline.ipynb #1eeb942a
 class Residual(nn.Sequential):
@@ -31,6 +32,8 @@ class Residual(nn.Sequential):
 
 def mlp(*widths:int) -> nn.Sequential: # (..., widths[0]) -> (..., widths[-1])
     "Linear layers of these widths, residual where the width stays the same"
+    check_number("the number of widths", len(widths), 2)
+    for width in widths: check_number("each width", width)
     layers = [nn.Linear(widths[0], widths[1])]
     for n, m in zip(widths[1:], widths[2:]):
         step = nn.LayerNorm(n), nn.SiLU(), nn.Linear(n, m)
@@ -47,10 +50,11 @@ class BaselineNet(nn.Module):
     ):
         super().__init__()
         self.config = dict(hidden_1=hidden_1, hidden_2=hidden_2, x_dim=x_dim, y_dim=y_dim)
+        for name, width in self.config.items(): check_number(name, width)
         self.net = mlp(x_dim, hidden_1, hidden_2, hidden_2, y_dim)
 
     def logits(self, x:Tensor) -> Tensor: # (B, x_dim) or images (B, 28, 28) -> (B, y_dim)
-        return self.net(x.flatten(1))
+        return self.net(as_rows("x", x, self.config["x_dim"]))
 
     def forward(self, x:Tensor) -> Tensor: # (B, x_dim) or (B, 28, 28) -> (B, y_dim) in 0..1
         return self.logits(x).sigmoid()
@@ -62,7 +66,7 @@ class MaskedBCELoss(nn.Module):
         masked_with:float=-1, # the mark; a number in 0..1, a grey, raises ValueError
     ):
         super().__init__()
-        if 0 <= masked_with <= 1:
+        if not (masked_with < 0 or masked_with > 1):
             raise ValueError("masked_with must lie outside 0..1, where pixels are; "
                              f"it is {masked_with}")
         self.masked_with = masked_with
@@ -71,6 +75,11 @@ class MaskedBCELoss(nn.Module):
         input:Tensor,  # probabilities
         target:Tensor, # targets, as many
     ) -> Tensor: # scalar
+        check_tensor("input", input, ..., within=(0, 1))
+        check_tensor("target", target, ..., floats=False)
+        if target.numel() != input.numel():
+            raise ValueError(f"target must be as many numbers as input, {input.numel()}, "
+                             f"not {target.numel()}")
         target = target.reshape(input.shape)
         known = target != self.masked_with
         target = target.where(known, 0.)
@@ -83,7 +92,9 @@ def baseline_nll(
     y:Tensor, # (B, n_hidden)
 ) -> Tensor: # (B,), nats
     "Binary cross-entropy of each image: minus the log-probability that the net gave it"
-    return F.binary_cross_entropy_with_logits(net.logits(x), y, reduction="none").sum(1)
+    logits = net.logits(x)
+    check_tensor("y", y, *logits.shape)
+    return F.binary_cross_entropy_with_logits(logits, y, reduction="none").sum(1)
 
 def bce_loss(
     net:BaselineNet,
@@ -142,7 +153,7 @@ def load_tensors(
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
             return json.loads((file.metadata() or {}).get("about", "{}")), tensors
-    except SafetensorError as e:
+    except (SafetensorError, json.JSONDecodeError) as e:
         raise ValueError(f"{path} is damaged or no safetensors file ({e}): "
                          "delete it and make it again") from e
 
@@ -200,6 +211,16 @@ def fit(
     resume:str|Path|None=None, # a file to keep progress in, and to go on from if it is there
 ) -> list[dict]: # one record an epoch: epoch, train, val (nats per image), seconds
     "Fit `net` with Adam, and leave it with the weights of its best validation epoch"
+    check_number("epochs", epochs)
+    check_number("batch_size", batch_size)
+    check_number("lr", lr, 1e-9)
+    if patience is not None: check_number("patience", patience)
+    for name, p in dict(train=train, val=val).items():
+        check_tensor(f"{name}.x", p.x, ..., within=FINITE)
+        check_tensor(f"{name}.y", p.y, ..., floats=False, within=FINITE)
+        if len(p.x) != len(p.y):
+            raise ValueError(f"{name}.x and {name}.y must be of one length, "
+                             f"not {len(p.x)} and {len(p.y)}")
     patience = patience or max(5, epochs//4) # the best comes late, as the steps shrink
     steps = math.ceil(len(train.x)/batch_size) # an epoch
     optimizer = torch.optim.Adam(net.parameters(), lr, fused=True)
@@ -245,8 +266,10 @@ def train_baseline(
     **kwargs,               # for `fit`
 ) -> tuple[BaselineNet, list[dict]]: # the net at its best validation epoch, and its history
     "Make and fit a baseline; one seed makes one result"
-    torch.manual_seed(seed)
+    check_number("seed", seed, 0)
     train, val = pairs["train"], pairs["val"]
+    for p in train, val: check_tensor("y", p.y, None, None, within=(0, 1))
+    torch.manual_seed(seed)
     net = BaselineNet(hidden, hidden, x_dim=train.x.shape[1], y_dim=train.y.shape[1])
     net.to(train.x.device)
     return net, fit(net, bce_loss(net), train, val, epochs=epochs, **kwargs)
@@ -257,6 +280,7 @@ def plot_history(
     color:str,
 ):
     "Training (dashed) and validation loss against the epoch"
+    check_number("the length of history", len(history))
     ax = plot_axes(xlabel="epoch", ylabel="nats per image")
     epochs, train, val = ([r[key] for r in history] for key in ("epoch", "train", "val"))
     ax.plot(epochs, train, color=color, ls="--", label="train")

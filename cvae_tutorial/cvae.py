@@ -22,6 +22,7 @@ from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 
 from .baseline import BaselineNet, mlp
+from .data import as_rows, check_choice, check_number, check_tensor
 from .data import join_quadrants
 
 # %% ../nbs/02_cvae.ipynb #60a15b84
@@ -66,13 +67,16 @@ class Encoder(nn.Module):
         y_dim:int=784,     # numbers of y; 0 for a prior network that sees x alone
     ):
         super().__init__()
+        check_number("z_dim", z_dim)
+        self.x_dim, self.y_dim = x_dim, y_dim
         self.net = mlp(x_dim + y_dim, hidden_1, hidden_2, hidden_2, 2*z_dim)
 
     def forward(self,
         x:Tensor,           # images or (B, x_dim)
         y:Tensor|None=None, # images or (B, y_dim)
     ) -> tuple[Tensor, Tensor]: # mean and scale, (B, z_dim) each
-        parts = [part.flatten(1) for part in (x, y) if part is not None]
+        parts = [as_rows("x", x, self.x_dim)]
+        if self.y_dim: parts.append(as_rows("y", y, self.y_dim, len(x)))
         return loc_and_scale(self.net(torch.cat(parts, 1)))
 
 # %% ../nbs/02_cvae.ipynb #55192896
@@ -85,7 +89,10 @@ class Decoder(nn.Module):
         likelihood:str="pixels", # or "numbers", see `LIKELIHOODS`
     ):
         super().__init__()
-        self.x_dim, self.likelihood = x_dim, likelihood
+        check_number("z_dim", z_dim)
+        check_number("y_dim", y_dim)
+        check_choice("likelihood", likelihood, LIKELIHOODS)
+        self.z_dim, self.x_dim, self.likelihood = z_dim, x_dim, likelihood
         n_outputs = LIKELIHOODS[likelihood].outputs*y_dim
         self.net = mlp(z_dim + x_dim, hidden_1, hidden_2, hidden_2, n_outputs)
 
@@ -93,7 +100,10 @@ class Decoder(nn.Module):
         z:Tensor,           # (..., B, z_dim)
         x:Tensor|None=None, # (B, x_dim)
     ) -> Tensor: # (..., B, n_outputs)
-        if self.x_dim: z = torch.cat([z, x.expand(*z.shape[:-1], -1)], -1)
+        check_tensor("z", z, ..., self.z_dim)
+        if self.x_dim:
+            check_tensor("x", x, None, self.x_dim)
+            z = torch.cat([z, x.expand(*z.shape[:-1], -1)], -1)
         return self.net(z)
 
     def forward(self, z:Tensor, x:Tensor|None=None) -> Tensor: # the mean (..., B, y_dim)
@@ -107,6 +117,7 @@ class StandardNormal(nn.Module):
     "In place of a prior network: the same normal distribution for every x"
     def __init__(self, z_dim:int):
         super().__init__()
+        check_number("z_dim", z_dim)
         self.z_dim = z_dim
 
     def forward(self, x:Tensor, y:None=None) -> tuple[Tensor, Tensor]: # mean 0, scale 1
@@ -127,6 +138,9 @@ class CVAE(nn.Module):
         masked_with:float=-1,            # the mark of a pixel of y that is not scored
     ):
         super().__init__()
+        for name, width in dict(hidden_1=hidden_1, hidden_2=hidden_2, y_dim=y_dim).items():
+            check_number(name, width)
+        check_number("x_dim", x_dim, 0)
         self.baseline_net = baseline = pre_trained_baseline_net
         self.config = dict(z_dim=z_dim, hidden_1=hidden_1, hidden_2=hidden_2,
                            x_dim=x_dim, y_dim=y_dim, decoder_sees_x=decoder_sees_x,
@@ -212,6 +226,7 @@ def sample(self:CVAE,
     *, means:bool=False, # the mean of p(y|x,z), for pixels the probability of ink
 ) -> Tensor: # (num_samples, B, y_dim)
     "Answers, each from its own draw of z from the prior"
+    check_number("num_samples", num_samples)
     y = self.generation(x, self.prior(x).sample((num_samples,)))
     return y.mean if means else y.sample()
 

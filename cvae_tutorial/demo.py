@@ -21,8 +21,8 @@ from torch import Tensor
 
 from .baseline import BaselineNet, MaskedBCELoss, fit
 from .cvae import CVAE, PixelBernoulli
-from .data import (Pairs, choose_device, find_ambiguous, load_digits,
-    split_quadrants, visible_mask)
+from .data import Pairs, check_number, check_tensor, choose_device
+from .data import find_ambiguous, load_digits, split_quadrants, visible_mask
 from .evaluation import estimate_nll, mean_and_stderr
 from .sharpness import DigitClassifier, load_classifier, set_temperature
 from .training import elbo_loss, shift_images
@@ -33,6 +33,8 @@ def hide_quadrants(
     counts:tuple[int, ...]=(1, 2, 3),    # visible quadrants; the images take turns
 ) -> tuple[Tensor, Tensor]: # x and y (B, 28, 28): hidden, and visible, pixels marked -1
     "Cut whole images into puzzles of several kinds, for nets that solve them all"
+    check_tensor("images", images, None, 28, 28, floats=False)
+    check_number("the number of counts", len(counts))
     masks = torch.stack([visible_mask(n) for n in counts]).to(images.device)
     visible = masks[torch.arange(len(images), device=images.device) % len(counts)]
     return torch.where(visible, images, -1.), torch.where(visible, -1., images)
@@ -172,6 +174,7 @@ def write_demo(
     ambiguous:int=24,  # how many of them are ambiguous; these come first
 ):
     "Weights, digits, test vectors and the ONNX file"
+    check_number("tray", tray, max(1, ambiguous))
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     nets = {name: copy.deepcopy(net).cpu().half().float()
@@ -205,7 +208,8 @@ def demo(
     out:str|Path="nbs/demo", # the folder of the page
 ) -> list[dict]: # the records of `evaluate_demo`, also in results.json; needs onnxscript
     "Train the networks of the page, and write all that it needs"
-    if epochs < 1: raise ValueError(f"epochs must be at least 1, not {epochs}")
+    check_number("epochs", epochs)
+    check_number("seed", seed, 0)
     if not find_spec("onnxscript"):
         raise RuntimeError("demo needs onnxscript: pip install 'cvae_tutorial[dev]'")
     images = get_images(data, device)

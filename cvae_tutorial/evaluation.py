@@ -18,11 +18,13 @@ from tqdm import tqdm
 
 from .baseline import BaselineNet, baseline_nll, complete_baseline
 from .cvae import CVAE, complete_cvae
-from .data import Pairs, join_quadrants
+from .data import FINITE, Pairs, check_number, check_tensor, join_quadrants
 
 # %% ../nbs/04_evaluation.ipynb #14c3bc61
 def log_mean_exp(log_values:Tensor) -> Tensor: # (S, ...) -> (...)
     "The logarithm of the mean over the first dimension, without overflow"
+    check_tensor("log_values", log_values, ...)
+    check_number("the number of log_values", len(log_values))
     return log_values.logsumexp(0) - math.log(len(log_values))
 
 @torch.no_grad()
@@ -34,7 +36,10 @@ def estimate_nll(
     *, rows:int=5_000, # pictures in memory at a time
 ) -> dict[str, Tensor]: # estimator -> negative log-likelihood (N,), nats an image
     "Three estimates of -log p(y|x): `elbo`, `prior_mc` and `is` (importance sampling)"
-    if samples < 1: raise ValueError(f"samples must be at least 1, not {samples}")
+    check_number("samples", samples)
+    check_number("rows", rows)
+    check_tensor("x", x, None, None, within=FINITE)
+    check_tensor("y", y, len(x), None, within=FINITE)
     parts, size = [], max(1, rows//samples)
     batches = list(zip(x.split(size), y.split(size)))
     if len(x)*samples >= 100_000: batches = tqdm(batches, desc=f"{samples} samples")
@@ -77,6 +82,7 @@ LABELS = {"bce": "cross-entropy", "elbo": "negative ELBO", "prior_mc": "prior Mo
 # %% ../nbs/04_evaluation.ipynb #f93d7650
 def mean_and_stderr(values:Tensor) -> tuple[float, float]: # (N,) -> mean, standard error
     "The mean and its standard error"
+    check_tensor("values", values, None, within=FINITE)
     return values.mean().item(), (values.std()/math.sqrt(len(values))).item()
 
 # %% ../nbs/04_evaluation.ipynb #ecbe2fcb
@@ -88,6 +94,9 @@ def evaluate(
     **facts,         # joined to each record, such as quadrants=1
 ) -> list[dict]: # model, estimator, samples, nll, stderr (nats an image), data, params
     "Score the same images: cross-entropy for the baseline, three estimates for the CVAE"
+    check_number("samples", samples)
+    check_number("seed", seed, 0)
+    check_tensor("test.y", test.y, None, None, within=(0, 1))
     with torch.no_grad(): bce = baseline_nll(baseline, test.x, test.y)
     with torch.random.fork_rng(): # the caller's random numbers go on as if nothing had been
         torch.manual_seed(seed)
@@ -120,6 +129,7 @@ def results_table(
 ) -> str: # Markdown
     "Mean over seeds ± standard error over images; a column a number of visible quadrants"
     records = [r for r in records if r["model"] in models]
+    check_number("the number of records", len(records))
     quadrants = sorted({r["quadrants"] for r in records})
     seeds = len({r["seed"] for r in records})
     source = " and ".join(sorted({r["data"] for r in records}))

@@ -24,7 +24,8 @@ from torch.special import entr
 
 from .baseline import BaselineNet, fit
 from .cvae import CVAE
-from .data import Pairs, count_quadrants, join_quadrants, visible_mask
+from .data import FINITE, Pairs, check_number, check_tensor, count_quadrants
+from .data import join_quadrants, visible_mask
 from .evaluation import mean_and_stderr
 from .training import NETS, load_net, shift_images, train_cvae
 
@@ -35,6 +36,9 @@ def reliability(
     bins:int=20,
 ) -> Tensor: # (filled bins, 3): mean prediction, mean of what came, share of the N
     "Compare predictions of about the same size with what came"
+    check_number("bins", bins)
+    check_tensor("predicted", predicted.round(decimals=4), None, within=(0, 1))
+    check_tensor("observed", observed, len(predicted), within=FINITE)
     group = (predicted*bins).long().clamp(max=bins - 1)
     rows = torch.stack([predicted, observed, torch.ones_like(predicted)], 1)
     sums = torch.zeros(bins, 3, device=rows.device).index_add_(0, group, rows)
@@ -45,6 +49,7 @@ def calibration_error(
     table:Tensor, # from `reliability`
 ) -> float: # 0..1
     "Expected calibration error: the mean distance between prediction and what came"
+    check_tensor("table", table, None, 3)
     return ((table[:, 0] - table[:, 1]).abs()*table[:, 2]).sum().item()
 
 # %% ../nbs/05_sharpness.ipynb #578e31ed
@@ -56,6 +61,8 @@ def draw_means(
     *, rows:int=20_000, # pictures in memory at a time
 ) -> Iterator[tuple[slice, Tensor]]: # which of the B, and their decoder means (S, b, n_hidden)
     "Samples for a few inputs at a time, each from its own draw of z from the prior"
+    check_number("samples", samples)
+    check_number("rows", rows)
     size = max(1, rows//samples)
     for start in range(0, len(x), size):
         part = x[start:start + size]
@@ -69,6 +76,7 @@ def averaging(
     counts:tuple[int, ...]=tuple(2**n for n in range(11)), # the values of K, ascending
 ) -> dict[int, Tensor]: # K -> mean squared pixel distance (B,)
     "From the mean of K samples to the baseline's picture"
+    for K in counts: check_number("each of counts", K)
     distances = {K: [] for K in counts}
     for part, p in draw_means(cvae, x, counts[-1]):
         guess = baseline(x[part]).detach()
@@ -79,6 +87,7 @@ def floor_and_variance(
     distances:dict[int, float], # K -> mean squared distance, for two or more values of K
 ) -> tuple[float, float]: # f squared, v
     "The line f**2 + v/K through the first and the last K"
+    check_number("the number of distances", len(distances), 2)
     (one, first), *_, (many, last) = distances.items()
     v = (first - last)/(1/one - 1/many)
     return last - v/many, v
@@ -90,6 +99,7 @@ def variance_split(
     samples:int=256,
 ) -> dict[str, Tensor]: # total, within and between, (B, n_hidden) each
     "The law of total variance, term by term; `total` comes from pixels drawn at random"
+    check_number("samples", samples, 2)
     terms = dict(total=[], within=[], between=[])
     for _, p in draw_means(cvae, x, samples):
         terms["total"].append(p.bernoulli().var(0))
@@ -111,6 +121,7 @@ def pixel_entropy(
     p:Tensor, # (..., n) probabilities of ink
 ) -> Tensor: # (...), nats
     "The entropy of independent pixels, summed"
+    check_tensor("p", p, ..., None, within=(0, 1))
     return (entr(p) + entr(1 - p)).sum(-1)
 
 def gradient_energy(
@@ -118,6 +129,7 @@ def gradient_energy(
     num_quadrant_inputs:int, # 1, 2 or 3
 ) -> Tensor: # (...)
     "Squared differences of neighbours, summed over pairs that are not both visible"
+    check_tensor("images", images, ..., 28, 28)
     mask = visible_mask(num_quadrant_inputs).to(images.device)
     def energy(dim, both): return (images.diff(dim=dim).square()*~both).sum((-1, -2))
     return energy(-2, mask[1:] & mask[:-1]) + energy(-1, mask[:, 1:] & mask[:, :-1])
@@ -134,6 +146,7 @@ class DigitClassifier(nn.Module):
             nn.Linear(32*5*5, 128), nn.SiLU(), nn.Linear(128, 10))
 
     def features(self, images:Tensor) -> Tensor: # (..., 28, 28) -> (..., 128)
+        check_tensor("images", images, ..., 28, 28)
         return self.net[:-1](images.reshape(-1, 1, 28, 28)).unflatten(0, images.shape[:-2])
 
     def logits(self, images:Tensor) -> Tensor: # (..., 28, 28) -> (..., 10)
@@ -195,6 +208,8 @@ def frechet_distance(
     a:Tensor, b:Tensor, # features (N, n) and (M, n)
 ) -> float: # 0 for equal means and covariances
     "Squared distance between the normal distributions fitted to a and to b"
+    check_tensor("a", a, None, None, within=FINITE)
+    check_tensor("b", b, None, a.shape[1], within=FINITE)
     (m_a, C_a), (m_b, C_b) = ((f.double().mean(0), f.double().T.cov()) for f in (a, b))
     values, vectors = torch.linalg.eigh(C_a)
     root = vectors*values.clamp(min=0).sqrt()@vectors.T
@@ -223,6 +238,8 @@ def class_mix(
     samples:int=256,         # N, an even number
 ) -> Tensor: # (2, B, 10): one mix from each half of the samples; their mean is the whole mix
     "The digits that samples show, as probabilities"
+    check_number("samples", samples, 2)
+    if samples % 2: raise ValueError(f"samples must be even, not {samples}")
     mix = torch.empty(2, len(x), 10, device=x.device)
     for part, p in draw_means(cvae, x, samples):
         read = reader.logits(join_quadrants(x[part], p, num_quadrant_inputs)).softmax(-1)
@@ -234,6 +251,8 @@ def class_scores(
     digits:Tensor, # (B,) true classes
 ) -> tuple[Tensor, Tensor]: # log score in nats, and Brier score, (B,) each; lower is better
     "Two proper scores: only the true probabilities make them lowest on average"
+    check_tensor("mix", mix, None, 10)
+    check_tensor("digits", digits, len(mix), floats=False, within=(0, 9))
     log_score = -mix.clamp(min=1e-6).gather(1, digits[:, None])[:, 0].log()
     return log_score, (mix - F.one_hot(digits, 10)).square().sum(1)
 
@@ -254,6 +273,9 @@ def make_followers(
     seed:int=0,
 ) -> Pairs: # x (N, 784): the images; y (N, 784): some picture of a 0 or a 1
     "A task with known proportions"
+    check_tensor("images", images, None, 28, 28)
+    check_tensor("digits", digits, len(images), floats=False)
+    check_number("chance", chance, 0., 1.)
     random, x = torch.Generator().manual_seed(seed), images.flatten(1)
     def some(digit): # N pictures of it
         held = x[digits == digit]
@@ -282,6 +304,7 @@ def coverage(
     counts:tuple[int, ...]=tuple(2**n for n in range(11)), # the values of N, ascending
 ) -> dict[int, Tensor]: # N -> mean squared pixel distance (B,)
     "From the best of N samples (decoder means) to the truth"
+    for N in counts: check_number("each of counts", N)
     distances = {N: [] for N in counts}
     for part, p in draw_means(cvae, x, counts[-1]):
         every = (p - y[part]).square().mean(-1)
@@ -294,6 +317,7 @@ def kl_weighted_loss(
     weight:float=1, # of the divergence; 1: the negative ELBO
 ) -> Callable[[Tensor, Tensor], Tensor]: # loss(x, y), nats an image
     "Fit plus weighted divergence"
+    check_number("weight", weight, 0.)
     def loss(x, y):
         with pyro.validation_enabled(False):
             q, p = cvae.recognition(x, y), cvae.prior(x)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .baseline import BaselineNet, train_baseline
 from .cvae import CVAE
-from .data import Pairs
+from .data import Pairs, check_choice, check_number
 from .evaluation import evaluate, log_mean_exp
 from .sharpness import latent_use, prior_drawn_loss
 from .training import elbo_loss, shift_digits, train_cvae
@@ -26,6 +26,7 @@ def importance_weighted_loss(
     samples:int=5, # S
 ) -> Callable[[Tensor, Tensor], Tensor]: # loss(x, y), nats an image
     "Minus the logarithm of the mean of S importance weights (Burda and others, 2016)"
+    check_number("samples", samples)
     def loss(x, y):
         with pyro.validation_enabled(False):
             prior, recognition = cvae.prior(x), cvae.recognition(x, y)
@@ -40,6 +41,7 @@ def hybrid_loss(
     share:float=.5, # of the negative ELBO
 ) -> Callable[[Tensor, Tensor], Tensor]: # loss(x, y), nats an image
     "Negative ELBO and `prior_drawn_loss` in one (Sohn, Lee and Yan, 2015)"
+    check_number("share", share, 0., 1.)
     bound, drawn = elbo_loss(cvae), prior_drawn_loss(cvae)
     return lambda x, y: share*bound(x, y) + (1 - share)*drawn(x, y)
 
@@ -76,6 +78,7 @@ def measure_variant(
     count:int=2000,         # test digits for the use of z
 ) -> tuple[CVAE, list[dict], dict]: # the net, records as `evaluate` makes them, use of z
     "Train one variant and score it on test"
+    check_choice("name", name, VARIANTS)
     variant, names, seconds = VARIANTS[name], {"cvae": name}, {}
     def time(model, history): seconds[model] = round(sum(r["seconds"] for r in history), 1)
     if variant.rounded:
