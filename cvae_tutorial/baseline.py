@@ -66,7 +66,8 @@ class MaskedBCELoss(nn.Module):
         masked_with:float=-1, # the mark; a number in 0..1, a grey, raises ValueError
     ):
         super().__init__()
-        if not (masked_with < 0 or masked_with > 1):
+        check_number("masked_with", masked_with, -math.inf)
+        if 0 <= masked_with <= 1:
             raise ValueError("masked_with must lie outside 0..1, where pixels are; "
                              f"it is {masked_with}")
         self.masked_with = masked_with

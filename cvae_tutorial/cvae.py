@@ -184,6 +184,8 @@ def generation(self:CVAE,
     z:Tensor, # (..., B, z_dim)
 ) -> dist.Distribution: # of y (..., B, y_dim)
     "p(y|x,z)"
+    check_tensor("x", x, None, None)
+    check_tensor("z", z, ..., len(x), self.generation_net.z_dim)
     return self.generation_net.distribution(z, x).to_event(1)
 
 # %% ../nbs/02_cvae.ipynb #8a5b48f9

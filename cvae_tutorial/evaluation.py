@@ -24,7 +24,7 @@ from .data import FINITE, Pairs, check_number, check_tensor, join_quadrants
 def log_mean_exp(log_values:Tensor) -> Tensor: # (S, ...) -> (...)
     "The logarithm of the mean over the first dimension, without overflow"
     check_tensor("log_values", log_values, ...)
-    check_number("the number of log_values", len(log_values))
+    check_number("the number of log_values", log_values.dim() and len(log_values))
     return log_values.logsumexp(0) - math.log(len(log_values))
 
 @torch.no_grad()

@@ -37,6 +37,7 @@ def reliability(
 ) -> Tensor: # (filled bins, 3): mean prediction, mean of what came, share of the N
     "Compare predictions of about the same size with what came"
     check_number("bins", bins)
+    check_tensor("predicted", predicted, None)
     check_tensor("predicted", predicted.round(decimals=4), None, within=(0, 1))
     check_tensor("observed", observed, len(predicted), within=FINITE)
     group = (predicted*bins).long().clamp(max=bins - 1)
@@ -210,6 +211,7 @@ def frechet_distance(
     "Squared distance between the normal distributions fitted to a and to b"
     check_tensor("a", a, None, None, within=FINITE)
     check_tensor("b", b, None, a.shape[1], within=FINITE)
+    for name, f in dict(a=a, b=b).items(): check_number(f"the rows of {name}", len(f), 2)
     (m_a, C_a), (m_b, C_b) = ((f.double().mean(0), f.double().T.cov()) for f in (a, b))
     values, vectors = torch.linalg.eigh(C_a)
     root = vectors*values.clamp(min=0).sqrt()@vectors.T
