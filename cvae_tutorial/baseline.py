@@ -54,7 +54,8 @@ class BaselineNet(nn.Module):
         self.net = mlp(x_dim, hidden_1, hidden_2, hidden_2, y_dim)
 
     def logits(self, x:Tensor) -> Tensor: # (B, x_dim) or images (B, 28, 28) -> (B, y_dim)
-        return self.net(as_rows("x", x, self.config["x_dim"]))
+        weight = self.net[0].weight
+        return self.net(as_rows("x", x, weight.shape[1], dtype=weight.dtype))
 
     def forward(self, x:Tensor) -> Tensor: # (B, x_dim) or (B, 28, 28) -> (B, y_dim) in 0..1
         return self.logits(x).sigmoid()
@@ -76,15 +77,17 @@ class MaskedBCELoss(nn.Module):
         input:Tensor,  # probabilities
         target:Tensor, # targets, as many
     ) -> Tensor: # scalar
-        check_tensor("input", input, ..., within=(0, 1))
-        check_tensor("target", target, ..., floats=False)
+        check_tensor("input", input, ...)
+        check_tensor("target", target, ..., dtype=None)
         if target.numel() != input.numel():
             raise ValueError(f"target must be as many numbers as input, {input.numel()}, "
                              f"not {target.numel()}")
-        target = target.reshape(input.shape)
+        target = target.reshape(input.shape).to(input)
         known = target != self.masked_with
         target = target.where(known, 0.)
-        return F.binary_cross_entropy(input, target, weight=known.float(), reduction="sum")
+        try: return F.binary_cross_entropy(input, target, known.to(input), reduction="sum")
+        except RuntimeError as e:
+            raise ValueError(f"input and target must lie in 0..1, the mark apart: {e}") from e
 
 # %% ../nbs/01_baseline.ipynb #81eb18c3
 def baseline_nll(
@@ -153,8 +156,8 @@ def load_tensors(
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-            return json.loads((file.metadata() or {}).get("about", "{}")), tensors
-    except (SafetensorError, json.JSONDecodeError) as e:
+            return dict(json.loads((file.metadata() or {}).get("about", "{}"))), tensors
+    except (SafetensorError, TypeError, ValueError) as e:
         raise ValueError(f"{path} is damaged or no safetensors file ({e}): "
                          "delete it and make it again") from e
 
@@ -218,7 +221,7 @@ def fit(
     if patience is not None: check_number("patience", patience)
     for name, p in dict(train=train, val=val).items():
         check_tensor(f"{name}.x", p.x, ..., within=FINITE)
-        check_tensor(f"{name}.y", p.y, ..., floats=False, within=FINITE)
+        check_tensor(f"{name}.y", p.y, ..., dtype=None, within=FINITE)
         if len(p.x) != len(p.y):
             raise ValueError(f"{name}.x and {name}.y must be of one length, "
                              f"not {len(p.x)} and {len(p.y)}")
@@ -269,7 +272,9 @@ def train_baseline(
     "Make and fit a baseline; one seed makes one result"
     check_number("seed", seed, 0)
     train, val = pairs["train"], pairs["val"]
-    for p in train, val: check_tensor("y", p.y, None, None, within=(0, 1))
+    for p in train, val:
+        check_tensor("x", p.x, None, None)
+        check_tensor("y", p.y, None, None, within=(0, 1))
     torch.manual_seed(seed)
     net = BaselineNet(hidden, hidden, x_dim=train.x.shape[1], y_dim=train.y.shape[1])
     net.to(train.x.device)

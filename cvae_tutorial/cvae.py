@@ -75,8 +75,9 @@ class Encoder(nn.Module):
         x:Tensor,           # images or (B, x_dim)
         y:Tensor|None=None, # images or (B, y_dim)
     ) -> tuple[Tensor, Tensor]: # mean and scale, (B, z_dim) each
-        parts = [as_rows("x", x, self.x_dim)]
-        if self.y_dim: parts.append(as_rows("y", y, self.y_dim, len(x)))
+        dtype = self.net[0].weight.dtype
+        parts = [as_rows("x", x, self.x_dim, dtype=dtype)]
+        if self.y_dim: parts.append(as_rows("y", y, self.y_dim, len(x), dtype))
         return loc_and_scale(self.net(torch.cat(parts, 1)))
 
 # %% ../nbs/02_cvae.ipynb #55192896
@@ -100,9 +101,10 @@ class Decoder(nn.Module):
         z:Tensor,           # (..., B, z_dim)
         x:Tensor|None=None, # (B, x_dim)
     ) -> Tensor: # (..., B, n_outputs)
-        check_tensor("z", z, ..., self.z_dim)
+        dtype = self.net[0].weight.dtype
+        check_tensor("z", z, ..., self.z_dim, dtype=dtype)
         if self.x_dim:
-            check_tensor("x", x, None, self.x_dim)
+            check_tensor("x", x, None, self.x_dim, dtype=dtype)
             z = torch.cat([z, x.expand(*z.shape[:-1], -1)], -1)
         return self.net(z)
 

@@ -184,7 +184,7 @@ def check_choice(name:str, value, choices): # raises ValueError
 def check_tensor(
     name:str, value:Tensor,
     *shape,            # sizes; None: any; a leading ... : any dimensions in front
-    floats:bool=True,  # refuse whole numbers
+    dtype=float,       # of torch; float: any floats; None: anything
     within:tuple[float, float]|None=None, # look at every number, and for at least one row
 ): # raises ValueError
     "Refuse another shape or type, and with `within` NaN, infinity and what lies outside"
@@ -196,8 +196,9 @@ def check_tensor(
             or any(n not in (None, m) for n, m in zip(sizes, tail))):
         wanted = ", ".join({None: "any", ...: "..."}.get(n, str(n)) for n in shape)
         raise ValueError(f"{name} must have the shape ({wanted}), not {found}")
-    if floats and not value.is_floating_point():
-        raise ValueError(f"{name} must hold floats, not {value.dtype}")
+    if dtype and not (value.is_floating_point() if dtype is float else value.dtype == dtype):
+        wanted = "floats" if dtype is float else dtype
+        raise ValueError(f"{name} must hold {wanted}, not {value.dtype}")
     if within is None: return
     if not found or not found[0]: raise ValueError(f"{name} is empty: expected a row or more")
     bad = ~((value >= within[0]) & (value <= within[1]) & value.isfinite())
@@ -211,11 +212,12 @@ def as_rows(
     name:str, value:Tensor,  # (B, ...)
     width:int,
     count:int|None=None,     # B, if that is known
+    dtype=float,             # see `check_tensor`
 ) -> Tensor: # (B, width); raises ValueError
     "Images or vectors as vectors"
-    check_tensor(name, value, ...)
+    check_tensor(name, value, ..., dtype=dtype)
     rows = value.flatten(1) if value.dim() > 1 else value
-    check_tensor(name, rows, count, width)
+    check_tensor(name, rows, count, width, dtype=dtype)
     return rows
 
 # %% ../nbs/00_data.ipynb #d941cc52
@@ -236,7 +238,7 @@ def show_digits(
     rows = rows if isinstance(rows, dict) else {"": rows}
     check_number("the number of rows", len(rows))
     for label, images in rows.items():
-        check_tensor(f"row {label!r}", images, None, 28, 28, floats=False)
+        check_tensor(f"row {label!r}", images, None, 28, 28, dtype=None)
     strips = [torch.cat(list(_ink(images.detach().cpu())), 1) for images in rows.values()]
     mosaic = torch.cat(strips)
     height, width = (n//30 for n in mosaic.shape[:2])
@@ -280,7 +282,7 @@ def split_quadrants(
     num_quadrant_inputs:int, # 1, 2 or 3
 ) -> tuple[Tensor, Tensor]:  # visible x (..., n_visible), hidden y (..., n_hidden)
     "Cut images into visible and hidden pixels"
-    check_tensor("images", images, ..., None, None, floats=False)
+    check_tensor("images", images, ..., None, None, dtype=None)
     mask = visible_mask(num_quadrant_inputs, *images.shape[-2:]).to(images.device)
     return images[..., mask], images[..., ~mask]
 
@@ -291,9 +293,9 @@ def join_quadrants(
 ) -> Tensor: # (..., 28, 28); the leading dimensions of x and y broadcast
     "Put visible and hidden pixels together again"
     mask = visible_mask(num_quadrant_inputs)
-    check_tensor("x", x, ..., int(mask.sum()), floats=False)
+    check_tensor("x", x, ..., int(mask.sum()), dtype=None)
     y = torch.as_tensor(y, dtype=x.dtype, device=x.device)
-    if y.dim(): check_tensor("y", y, ..., int((~mask).sum()), floats=False)
+    if y.dim(): check_tensor("y", y, ..., int((~mask).sum()), dtype=None)
     try: leading = torch.broadcast_shapes(x.shape[:-1], y.shape[:-1])
     except RuntimeError as e:
         message = f"x and y must broadcast, but are {tuple(x.shape)} and {tuple(y.shape)}"
@@ -304,7 +306,7 @@ def join_quadrants(
 
 def count_quadrants(x:Tensor, y:Tensor) -> int: # (..., n_visible), (..., n_hidden) -> 1, 2, 3
     "How many quadrants are visible, by the number of pixels"
-    for name, part in dict(x=x, y=y).items(): check_tensor(name, part, ..., None, floats=False)
+    for name, part in dict(x=x, y=y).items(): check_tensor(name, part, ..., None, dtype=None)
     check_choice("the number of pixels in x and in y", (*x.shape[-1:], *y.shape[-1:]),
                  [(196, 588), (392, 392), (588, 196)])
     return x.shape[-1]//196
@@ -370,10 +372,10 @@ def split_pairs(
 ) -> dict[str, Pairs]: # by split; ValueError if x and y differ in length, or are below 7
     "Five sevenths for train, one for val, one for test, as of MNIST; each row flat, as floats"
     device = choose_device(device)
-    check_tensor("y", y, ..., floats=False, within=FINITE)
+    check_tensor("y", y, ..., dtype=None, within=FINITE)
     if x is None: x = y.new_zeros(len(y), 0)
-    check_tensor("x", x, ..., floats=False, within=FINITE)
-    if digits is not None: check_tensor("digits", digits, len(y), floats=False)
+    check_tensor("x", x, ..., dtype=None, within=FINITE)
+    if digits is not None: check_tensor("digits", digits, len(y), dtype=None)
     if len(x) != len(y) or len(y) < 7:
         raise ValueError("x and y must be equally long, 7 rows at least; they have "
                          f"{len(x)} and {len(y)}")
@@ -395,7 +397,7 @@ def find_twins(
     check_tensor("x", x, None, None, within=FINITE)
     check_tensor("x_train", x_train, None, x.shape[1], within=FINITE)
     check_number("count", count, 1, len(x_train))
-    return torch.cdist(x, x_train).topk(count, largest=False)
+    return torch.cdist(x, x_train.to(x)).topk(count, largest=False)
 
 # %% ../nbs/00_data.ipynb #8d933fb0
 def find_ambiguous(
@@ -431,7 +433,7 @@ class MaskImages:
         self.num_quadrant_inputs, self.mask_with = num_quadrant_inputs, mask_with
 
     def __call__(self, sample:dict) -> dict: # `original` is (1, 28, 28) or (B, 1, 28, 28)
-        check_tensor("original", sample["original"], ..., 1, None, None, floats=False)
+        check_tensor("original", sample["original"], ..., 1, None, None, dtype=None)
         image = sample["original"].squeeze(-3)
         visible = visible_mask(self.num_quadrant_inputs, *image.shape[-2:]).to(image.device)
         return sample | dict(input=torch.where(visible, image, self.mask_with),

@@ -33,7 +33,7 @@ def hide_quadrants(
     counts:tuple[int, ...]=(1, 2, 3),    # visible quadrants; the images take turns
 ) -> tuple[Tensor, Tensor]: # x and y (B, 28, 28): hidden, and visible, pixels marked -1
     "Cut whole images into puzzles of several kinds, for nets that solve them all"
-    check_tensor("images", images, None, 28, 28, floats=False)
+    check_tensor("images", images, None, 28, 28, dtype=None)
     check_number("the number of counts", len(counts))
     masks = torch.stack([visible_mask(n) for n in counts]).to(images.device)
     visible = masks[torch.arange(len(images), device=images.device) % len(counts)]

@@ -41,7 +41,7 @@ def reliability(
     check_tensor("predicted", predicted.round(decimals=4), None, within=(0, 1))
     check_tensor("observed", observed, len(predicted), within=FINITE)
     group = (predicted*bins).long().clamp(max=bins - 1)
-    rows = torch.stack([predicted, observed, torch.ones_like(predicted)], 1)
+    rows = torch.stack([predicted, observed, torch.ones_like(predicted)], 1).float()
     sums = torch.zeros(bins, 3, device=rows.device).index_add_(0, group, rows)
     sums = sums[sums[:, 2] > 0]
     return torch.cat([sums[:, :2]/sums[:, 2:], sums[:, 2:]/len(rows)], 1)
@@ -254,7 +254,7 @@ def class_scores(
 ) -> tuple[Tensor, Tensor]: # log score in nats, and Brier score, (B,) each; lower is better
     "Two proper scores: only the true probabilities make them lowest on average"
     check_tensor("mix", mix, None, 10)
-    check_tensor("digits", digits, len(mix), floats=False, within=(0, 9))
+    check_tensor("digits", digits, len(mix), dtype=torch.int64, within=(0, 9))
     log_score = -mix.clamp(min=1e-6).gather(1, digits[:, None])[:, 0].log()
     return log_score, (mix - F.one_hot(digits, 10)).square().sum(1)
 
@@ -276,11 +276,12 @@ def make_followers(
 ) -> Pairs: # x (N, 784): the images; y (N, 784): some picture of a 0 or a 1
     "A task with known proportions"
     check_tensor("images", images, None, 28, 28)
-    check_tensor("digits", digits, len(images), floats=False)
+    check_tensor("digits", digits, len(images), dtype=torch.int64)
     check_number("chance", chance, 0., 1.)
     random, x = torch.Generator().manual_seed(seed), images.flatten(1)
     def some(digit): # N pictures of it
         held = x[digits == digit]
+        check_number(f"the number of pictures of a {digit}", len(held))
         return held[torch.randint(len(held), (len(x),), generator=random).to(x.device)]
     zero = (torch.rand(len(x), 1, generator=random) < chance).to(x.device)
     return Pairs(x, torch.where(zero, some(0), some(1)), digits, "pairs of MNIST digits")

@@ -49,8 +49,9 @@ def train_cvae(
     "Make and fit a CVAE; one seed makes one result"
     check_number("seed", seed, 0)
     train, val = pairs["train"], pairs["val"]
-    if likelihood == "pixels":
-        for p in train, val: check_tensor("y", p.y, None, None, within=(0, 1))
+    for p in train, val:
+        check_tensor("x", p.x, None, None)
+        check_tensor("y", p.y, None, None, within=(0, 1) if likelihood == "pixels" else None)
     pyro.set_rng_seed(seed)
     cvae = CVAE(z_dim, hidden, hidden, baseline_net, x_dim=train.x.shape[1],
                 y_dim=train.y.shape[1], decoder_sees_x=decoder_sees_x,
@@ -63,7 +64,7 @@ def shift_images(
     images:Tensor, # (B, 28, 28)
 ) -> Tensor: # (B, 28, 28)
     "Move each image by -1, 0 or 1 pixel down and across, at random; paper moves in"
-    check_tensor("images", images, None, 28, 28, floats=False)
+    check_tensor("images", images, None, 28, 28, dtype=None)
     padded = F.pad(images, (1, 1, 1, 1))
     down, across = torch.randint(3, (2, len(images), 1, 1), device=images.device)
     image, pixel = (torch.arange(n, device=images.device) for n in images.shape[:2])
@@ -100,11 +101,12 @@ def load_net(
 ) -> BaselineNet|CVAE: # raises FileNotFoundError, or ValueError if no checkpoint of ours
     "Build the net that a file describes, and load its weights as float32"
     about, tensors = load_tensors(path)
-    if about.get("class") not in NETS:
+    if str(about.get("class")) not in NETS:
         raise ValueError(f"{path} is no checkpoint of cvae_tutorial: "
                          f"expected one of {sorted(NETS)}, found {about.get('class')!r}")
-    device, config = choose_device(device), dict(about.get("config", {}))
+    device = choose_device(device)
     try:
+        config = dict(about.get("config", {}))
         if baseline := config.pop("baseline", None):
             config["pre_trained_baseline_net"] = BaselineNet(**baseline)
         net = NETS[about["class"]](**config)
