@@ -181,7 +181,7 @@ def variant(self:Runs, name:str, seed:int) -> dict:
     return self.made(path.with_suffix(".json"), make)
 
 # %% ../nbs/12_run.ipynb #2a7d145f
-TABLES = "sharpness", "variants"
+TABLES = "sharpness", "controls", "variants"
 
 def reproduce(
     out:str|Path="results",         # folder for a JSON file a table
@@ -189,14 +189,16 @@ def reproduce(
     assets:str|Path|None=None,      # folder for the first seed's float16 weights, or None
     data:str|Path|None=None, epochs:int=60, device:str="auto", count:int=2000,
     seeds:tuple[int, ...]=(0, 1, 2),
-    tables:tuple[str, ...]=TABLES,  # beside quadrants; variants with the first seed alone
+    tables:tuple[str, ...]=TABLES,  # beside quadrants; controls go into sharpness.json,
+                                    # variants are made with the first seed alone
 ) -> list[dict]: # the records of all runs and variants
     "Every run behind the tables, on all of MNIST unless `data` says otherwise"
     runs, out = Runs(runs, data, epochs, device, count), Path(out)
     each = list(product((1, 2, 3), seeds))
     records = [r for which in each for r in runs.trained(*which)]
     if "sharpness" in tables:
-        parts = [runs.measured(*which) for which in each] + [runs.controls(s) for s in seeds]
+        parts = [runs.measured(*which) for which in each]
+        if "controls" in tables: parts += [runs.controls(seed) for seed in seeds]
         sharpness = {}
         for subject, rows in chain(*(part.items() for part in parts)):
             sharpness.setdefault(subject, []).extend(rows)

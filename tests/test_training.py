@@ -192,7 +192,7 @@ def test_reproduce_goes_on_where_it_was_stopped(tmp_path, monkeypatch, request):
     (runs/"sample-controls-seed0-epochs1.json").write_text(json.dumps({"failures": [{"training": "none"}]}))
     shutil.copy(request.config.rootpath/"cvae_tutorial"/"assets"/"classifier.safetensors", runs/"sample-classifier.safetensors")
     monkeypatch.setattr("cvae_tutorial.run.run", counted)
-    def again(): return reproduce(tmp_path/"results", runs, data="sample", epochs=1, seeds=(0,), count=20, tables=("sharpness",))
+    def again(): return reproduce(tmp_path/"results", runs, data="sample", epochs=1, seeds=(0,), count=20, tables=("sharpness", "controls"))
     records = again()
     assert made == [(2, 0)]
     assert json.loads((tmp_path/"results"/"quadrants.json").read_text()) == records
