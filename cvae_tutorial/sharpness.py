@@ -64,6 +64,7 @@ def draw_means(
     "Samples for a few inputs at a time, each from its own draw of z from the prior"
     check_number("samples", samples)
     check_number("rows", rows)
+    check_tensor("x", x, None, None)
     size = max(1, rows//samples)
     for start in range(0, len(x), size):
         part = x[start:start + size]
