@@ -20,6 +20,7 @@ import torch
 from fastcore.basics import patch
 
 from .baseline import replace_file, train_baseline
+from .constraints import WRITERS, class_pairs, measure_writer
 from .cvae import complete_cvae
 from .data import SAMPLE, check_number, choose_device, find_ambiguous
 from .data import get_pairs, join_quadrants, load_mnist, show_digits
@@ -180,8 +181,17 @@ def variant(self:Runs, name:str, seed:int) -> dict:
         return dict(records=records, use=use, sample=sample.tolist())
     return self.made(path.with_suffix(".json"), make)
 
+@patch
+def writer(self:Runs, name:str, seed:int) -> dict:
+    "See `measure_writer`"
+    path = self.path/f"{self.source}-writer-{name.replace(' ', '-')}-seed{seed}-epochs{self.epochs}"
+    def make():
+        return measure_writer(name, class_pairs(self.pairs(1)), self.reader(),
+                              epochs=min(self.epochs, 12), seed=seed)
+    return self.made(path.with_suffix(".json"), make)
+
 # %% ../nbs/12_run.ipynb #2a7d145f
-TABLES = "sharpness", "controls", "variants"
+TABLES = "sharpness", "controls", "variants", "constraints"
 
 def reproduce(
     out:str|Path="results",         # folder for a JSON file a table
@@ -211,6 +221,9 @@ def reproduce(
         x = pairs["val"].x[find_ambiguous(pairs, 12)].cpu()
         rows = {name: torch.tensor(made["sample"]) for name, made in varied.items()}
         save_picture({"input": join_quadrants(x, -1, 1)} | rows, runs.path/"variants.png")
+    if "constraints" in tables:
+        written = [runs.writer(*which) for which in product(WRITERS, seeds)]
+        write_json(written, out/"constraints.json")
     write_json(records, out/"quadrants.json")
     if assets:
         save_net(runs.reader(), Path(assets)/"classifier.safetensors", torch.float16)
