@@ -58,7 +58,7 @@ def test_two_processes_reach_the_bound_of_one(tmp_path):
         torchrun(processes, "-m", "cvae_tutorial.scaling", "--hidden", "100", "--epochs", "6", "--out", tmp_path, cwd=tmp_path)
         torch.manual_seed(0)
         with torch.no_grad(): bound[processes] = elbo_loss(load_net(tmp_path/"cvae.safetensors"))(val.x, val.y).item()
-    assert bound[2] == pytest.approx(bound[1], rel=.01) and bound[1] < 130
+    assert bound[2] == pytest.approx(bound[1], rel=.01) and bound[1] < 160
 
 
 def test_says_how_it_is_started():
