@@ -25,14 +25,14 @@ def test_what_is_given_and_what_is_drawn(pairs):
 
 
 class Copyist:
-    "Writes the mean training digit of each class, whatever the hand"
-    def __init__(self, pairs): self.pictures = (pairs["train"].x.T @ pairs["train"].y)/pairs["train"].x.sum(0)[:, None]
+    "Writes the first training digit of each class, whatever the hand"
+    def __init__(self, pairs): self.pictures = pairs["train"].y[pairs["train"].x.argmax(0)]
     def parameters(self): yield self.pictures
     def sample(self, x, num_samples, means): return (x @ self.pictures).expand(num_samples, -1, -1)
 
 
 def test_reading_back_finds_what_was_asked_for(pairs):
-    "Mean digits are read as themselves, mixed-up ones never"
+    "Real digits are read as themselves, mixed-up ones never"
     copyist, reader = Copyist(pairs), load_classifier()
     assert read_back(copyist, reader, samples=100) >= .9
     copyist.pictures = copyist.pictures.roll(1, 0)
