@@ -1,13 +1,12 @@
-"Several processes fit one network: real processes that torchrun starts, which talk through Gloo"
+"Real processes that torchrun starts, which talk through Gloo. The page itself asserts that two reach the bound of one."
 import sys
 
 import pytest
 import torch
 from conftest import run
 
-from cvae_tutorial.baseline import BaselineNet, bce_loss
+from cvae_tutorial.baseline import BaselineNet, bce_loss, load_tensors
 from cvae_tutorial.data import get_pairs
-from cvae_tutorial.training import elbo_loss, load_net
 
 GRADIENT = """
 import sys
@@ -36,7 +35,6 @@ def torchrun(processes, *command, cwd):
 
 def test_the_mean_of_two_gradients_is_the_gradient_of_one_process(tmp_path):
     "A loss without draws of z, one step on all pairs: the same number and the same gradient, but for rounding"
-    from cvae_tutorial.baseline import load_tensors
     (tmp_path/"gradient.py").write_text(GRADIENT)
     torchrun(2, "gradient.py", tmp_path, cwd=tmp_path)
     torch.manual_seed(0)
@@ -49,16 +47,6 @@ def test_the_mean_of_two_gradients_is_the_gradient_of_one_process(tmp_path):
         assert about["count"] == count//2
         assert found.pop("value").item() == pytest.approx(loss.item(), rel=1e-5)
         for name, p in net.named_parameters(): torch.testing.assert_close(found[name], p.grad, rtol=1e-3, atol=1e-5)
-
-
-def test_two_processes_reach_the_bound_of_one(tmp_path):
-    "Within one per cent on validation, as the page says"
-    val, bound = get_pairs(1)["val"], {}
-    for processes in 1, 2:
-        torchrun(processes, "-m", "cvae_tutorial.scaling", "--hidden", "100", "--epochs", "6", "--out", tmp_path, cwd=tmp_path)
-        torch.manual_seed(0)
-        with torch.no_grad(): bound[processes] = elbo_loss(load_net(tmp_path/"cvae.safetensors"))(val.x, val.y).item()
-    assert bound[2] == pytest.approx(bound[1], rel=.01) and bound[1] < 160
 
 
 def test_says_how_it_is_started():
