@@ -16,7 +16,7 @@ from torch.distributions import kl_divergence
 
 from .baseline import fit, mlp
 from .cvae import CVAE
-from .data import Pairs, check_choice, count_quadrants, join_quadrants
+from .data import Pairs, check_choice, check_tensor, count_quadrants, join_quadrants
 from .sharpness import DigitClassifier, kl_weighted_loss
 from .training import train_cvae
 
@@ -26,6 +26,7 @@ def class_pairs(
 ) -> dict[str, Pairs]: # x (N, 10): a one at the class; y (N, 784): whole digits
     "What is given is the class, what is drawn the whole digit"
     def turn(p):
+        check_tensor("digits", p.digits, len(p.y), dtype=torch.int64)
         images = join_quadrants(p.x, p.y, count_quadrants(p.x, p.y))
         return replace(p, x=F.one_hot(p.digits, 10).float(), y=images.flatten(1))
     return {split: turn(p) for split, p in pairs.items()}

@@ -407,8 +407,10 @@ def find_ambiguous(
     "Inputs in the first 2,000 of validation whose close twins disagree most on the digit"
     x = pairs["val"].x[:2000]
     check_number("count", count, 1, len(x))
+    digits = pairs["train"].digits
+    check_tensor("digits", digits, None, dtype=torch.int64)
     distances, twins = find_twins(x, pairs["train"].x)
-    classes = F.one_hot(pairs["train"].digits[twins], 10).float().mean(1)
+    classes = F.one_hot(digits[twins], 10).float().mean(1)
     entropy = torch.special.entr(classes).sum(1)
     fair = (x.sum(1) > 20) & (distances[:, -1] < distances[:, -1].median())
     return torch.where(fair, entropy, -1.).topk(count).indices

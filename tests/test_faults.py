@@ -21,11 +21,12 @@ from conftest import ROOT, Quiet, run
 from safetensors.torch import save_file
 from torchvision.datasets import MNIST
 
-from cvae_tutorial import data, sharpness, variants
+from cvae_tutorial import constraints, data, sharpness, variants
 from cvae_tutorial.baseline import BaselineNet, MaskedBCELoss, bce_loss, fit, mlp, plot_history, train_baseline
 from cvae_tutorial.cvae import CVAE, Encoder, complete_cvae
-from cvae_tutorial.data import (Pairs, check_choice, count_quadrants, find_twins, get_data, get_pairs, join_quadrants, load_digits,
-                                load_mnist, show_digits, split_quadrants, visible_mask)
+from cvae_tutorial.data import (Pairs, check_choice, count_quadrants, find_ambiguous, find_twins, get_data,
+                                get_pairs, join_quadrants, load_digits, load_mnist, show_digits, split_pairs,
+                                split_quadrants, visible_mask)
 from cvae_tutorial.demo import hide_quadrants
 from cvae_tutorial.evaluation import estimate_nll, evaluate, log_mean_exp, mean_and_stderr, results_table
 from cvae_tutorial.run import reproduce, run as run_all
@@ -282,6 +283,7 @@ def test_weights_with_a_broken_text(tmp_path):
 # ---- Arguments: refused at the door, by name ----
 
 nan, images = float("nan"), torch.rand(3, 28, 28)
+UNNAMED = split_pairs(torch.rand(70, 196), torch.rand(70, 588))
 x, y, z = torch.rand(3, 196), torch.rand(3, 588), torch.zeros(3, 5)
 broken = torch.full((3, 588), nan)
 net, cvae = BaselineNet(8, 8, x_dim=196, y_dim=588), CVAE(5, 8, 8, x_dim=196, y_dim=588)
@@ -299,7 +301,8 @@ REFUSED = {
     "one row of pixels": (lambda: split_quadrants(torch.rand(28), 1), "images must have the shape"), "x of another width": (lambda: join_quadrants(y, y, 1), "x must have the shape"),
     "y of another width": (lambda: join_quadrants(x, x, 1), "y must have the shape"), "x and y of other lengths": (lambda: join_quadrants(x, y[:2], 1), "x and y must broadcast"),
     "pixels of no quadrants": (lambda: count_quadrants(x, x), "number of pixels"), "batch size 0 of data": (lambda: get_data(1, 0), "batch_size"),
-    "more twins than inputs": (lambda: find_twins(x, x, 4), "count .* at most 3"), "twins of NaN": (lambda: find_twins(x*nan, x), "x must hold finite"),
+    "more twins than inputs": (lambda: find_twins(x, x, 4), "count .* at most 3"), "no digits to tell twins apart": (lambda: find_ambiguous(UNNAMED, 1), "digits must be a tensor"),
+    "classes of nothing": (lambda: constraints.class_pairs(UNNAMED), "digits must be a tensor"), "twins of NaN": (lambda: find_twins(x*nan, x), "x must hold finite"),
     "digits of another size": (lambda: show_digits(torch.rand(2, 20, 20)), "28, 28"), "no rows to show": (lambda: show_digits({}), "number of rows"),
     "a width of 0": (lambda: mlp(3, 0), "width"), "hidden 0": (lambda: BaselineNet(0, 4), "hidden_1"), "a mark that is a grey": (lambda: MaskedBCELoss(.5), "masked_with"),
     "a mark that is NaN": (lambda: MaskedBCELoss(nan), "masked_with"), "probabilities above 1": (lambda: MaskedBCELoss()(y + 1, y), "input and target must lie"),
