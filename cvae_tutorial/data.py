@@ -36,7 +36,8 @@ from torchvision.datasets.utils import extract_archive
 from torchvision.transforms import Compose
 
 # %% ../nbs/00_data.ipynb #6c68c65f
-SAMPLE, FASHION = "sample", "fashion"
+SAMPLE = "sample"
+FASHION = "fashion"
 ASSETS = files("cvae_tutorial")/"assets" # inside the package
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home()/".cache")/"cvae_tutorial"
 

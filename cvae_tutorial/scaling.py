@@ -59,7 +59,6 @@ def parallel_loss(
     return loss
 
 # %% ../nbs/11_scaling.ipynb #bc8db672
-@call_parse
 def main(
     quadrants:int=1,     # visible: 1, 2 or 3
     data:str=None,       # see `find_mnist`
@@ -81,3 +80,5 @@ def main(
         make_loss=parallel_loss, augment=shift_digits, batch_size=batch_size//count)
     if dist.get_rank() == 0: save_net(cvae, Path(out)/"cvae.safetensors")
     dist.destroy_process_group()
+
+if __name__ == "__main__" and "__file__" in globals(): call_parse(main) # not in a notebook
