@@ -126,6 +126,7 @@ class StandardNormal(nn.Module):
         loc = x.new_zeros(len(x), self.z_dim)
         return loc, torch.ones_like(loc)
 
+# %% ../nbs/02_cvae.ipynb #67aec624
 _serial = count()
 
 class CVAE(nn.Module):

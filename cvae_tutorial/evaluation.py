@@ -123,6 +123,7 @@ def load_results(
     raise FileNotFoundError(f"No results/{name}.json in {Path.cwd()} or above: "
         "run this inside the repository, or make them with `make reproduce`")
 
+# %% ../nbs/04_evaluation.ipynb #708204ed
 def results_table(
     records:list[dict],
     models:tuple[str, ...]=("baseline", "cvae"), # the rows; records of others are left out

@@ -165,6 +165,7 @@ def controls(self:Runs, seed:int) -> dict[str, list[dict]]:
     return self.made(self.path/f"{self.source}-controls-seed{seed}-epochs{self.epochs}.json",
                      make)
 
+# %% ../nbs/12_run.ipynb #b3eeca7f
 @patch
 def variant(self:Runs, name:str, seed:int) -> dict:
     "See `measure_variant`"
@@ -206,10 +207,10 @@ def reproduce(
     runs, out = Runs(runs, data, epochs, device, count), Path(out)
     each = list(product((1, 2, 3), seeds))
     records = [r for which in each for r in runs.trained(*which)]
-    if "sharpness" in tables:
-        parts = [runs.measured(*which) for which in each]
-        if "controls" in tables: parts += [runs.controls(seed) for seed in seeds]
-        sharpness = {}
+    parts, sharpness = [], {}
+    if "sharpness" in tables: parts += [runs.measured(*which) for which in each]
+    if "controls" in tables: parts += [runs.controls(seed) for seed in seeds]
+    if parts:
         for subject, rows in chain(*(part.items() for part in parts)):
             sharpness.setdefault(subject, []).extend(rows)
         write_json(sharpness, out/"sharpness.json")
