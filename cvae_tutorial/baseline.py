@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from .data import FINITE, Pairs, as_rows, check_number, check_tensor
+from .data import Pairs, as_rows, check_number, check_pairs, check_tensor
 from .data import join_quadrants, plot_axes
 
 # %% ../nbs/01_baseline.ipynb #1eeb942a
@@ -219,12 +219,7 @@ def fit(
     check_number("batch_size", batch_size)
     check_number("lr", lr, 1e-9)
     if patience is not None: check_number("patience", patience)
-    for name, p in dict(train=train, val=val).items():
-        check_tensor(f"{name}.x", p.x, ..., within=FINITE)
-        check_tensor(f"{name}.y", p.y, ..., dtype=None, within=FINITE)
-        if len(p.x) != len(p.y):
-            raise ValueError(f"{name}.x and {name}.y must be of one length, "
-                             f"not {len(p.x)} and {len(p.y)}")
+    check_pairs(dict(train=train, val=val))
     patience = patience or max(5, epochs//4) # the best comes late, as the steps shrink
     steps = math.ceil(len(train.x)/batch_size) # an epoch
     optimizer = torch.optim.Adam(net.parameters(), lr, fused=True)
@@ -271,10 +266,8 @@ def train_baseline(
 ) -> tuple[BaselineNet, list[dict]]: # the net at its best validation epoch, and its history
     "Make and fit a baseline; one seed makes one result"
     check_number("seed", seed, 0)
+    check_pairs(pairs, within=(0, 1))
     train, val = pairs["train"], pairs["val"]
-    for p in train, val:
-        check_tensor("x", p.x, None, None)
-        check_tensor("y", p.y, None, None, within=(0, 1))
     torch.manual_seed(seed)
     net = BaselineNet(hidden, hidden, x_dim=train.x.shape[1], y_dim=train.y.shape[1])
     net.to(train.x.device)

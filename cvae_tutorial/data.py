@@ -6,7 +6,7 @@
 __all__ = ['SAMPLE', 'FASHION', 'ASSETS', 'CACHE', 'FINITE', 'COLORS', 'find_mnist', 'Digits', 'load_mnist', 'check_number',
            'check_choice', 'check_tensor', 'as_rows', 'show_digits', 'plot_axes', 'visible_mask', 'split_quadrants',
            'join_quadrants', 'count_quadrants', 'load_digits', 'choose_device', 'Pairs', 'get_pairs', 'split_pairs',
-           'find_twins', 'find_ambiguous', 'ToTensor', 'MaskImages', 'CVAEMNIST', 'get_data']
+           'check_pairs', 'find_twins', 'find_ambiguous', 'ToTensor', 'MaskImages', 'CVAEMNIST', 'get_data']
 
 # %% ../nbs/00_data.ipynb #a5dcf99c
 import hashlib
@@ -387,6 +387,19 @@ def split_pairs(
         return Pairs(*flat, None if digits is None else digits[rows].to(device), source)
     parts = order.split([len(y) - 2*seventh, seventh, seventh])
     return {split: deal(rows) for split, rows in zip(("train", "val", "test"), parts)}
+
+# %% ../nbs/00_data.ipynb #e70b5179
+def check_pairs(
+    pairs:dict[str, Pairs],            # by split
+    within:tuple[float, float]=FINITE, # where the numbers of y must lie
+): # raises ValueError
+    "Refuse NaN and infinity, and x and y of different lengths"
+    for split, p in pairs.items():
+        check_tensor(f"{split}.x", p.x, ..., within=FINITE)
+        check_tensor(f"{split}.y", p.y, ..., dtype=None, within=within)
+        if len(p.x) != len(p.y):
+            raise ValueError(f"{split}.x and {split}.y must be of one length, "
+                             f"not {len(p.x)} and {len(p.y)}")
 
 # %% ../nbs/00_data.ipynb #1bff69ff
 def find_twins(

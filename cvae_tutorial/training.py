@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .baseline import BaselineNet, fit, load_tensors, save_tensors
 from .cvae import CVAE
-from .data import Pairs, check_choice, check_number, check_tensor
+from .data import FINITE, Pairs, check_choice, check_number, check_pairs, check_tensor
 from .data import choose_device, count_quadrants, join_quadrants
 from .data import split_quadrants, visible_mask
 
@@ -48,10 +48,8 @@ def train_cvae(
 ) -> tuple[CVAE, list[dict]]: # the CVAE at its best validation epoch, and its history
     "Make and fit a CVAE; one seed makes one result"
     check_number("seed", seed, 0)
+    check_pairs(pairs, within=(0, 1) if likelihood == "pixels" else FINITE)
     train, val = pairs["train"], pairs["val"]
-    for p in train, val:
-        check_tensor("x", p.x, None, None)
-        check_tensor("y", p.y, None, None, within=(0, 1) if likelihood == "pixels" else None)
     pyro.set_rng_seed(seed)
     cvae = CVAE(z_dim, hidden, hidden, baseline_net, x_dim=train.x.shape[1],
                 y_dim=train.y.shape[1], decoder_sees_x=decoder_sees_x,
