@@ -165,7 +165,8 @@ def load_tensors(
 class Progress:
     "Where a fit stands; `save` after each epoch, `load` to go on from there"
     def __init__(self, net:nn.Module, optimizer, schedule, settings:dict):
-        self.net, self.optimizer, self.schedule, self.settings = net, optimizer, schedule, settings
+        self.net, self.optimizer = net, optimizer
+        self.schedule, self.settings = schedule, settings
         self.records, self.best_weights = [], {}
 
     @property
@@ -230,21 +231,23 @@ def fit(
         augmented=bool(augment), seed=torch.initial_seed()))
     if resume and Path(resume).exists(): progress.load(resume)
     def augmented(x, y): return loss(*augment(x, y))
-    done = len(progress.records)
-    with tqdm(total=epochs*steps, initial=done*steps, unit="batch", desc=type(net).__name__) as bar:
+    done, name = len(progress.records), type(net).__name__
+    with tqdm(total=epochs*steps, initial=done*steps, unit="batch", desc=name) as bar:
         for epoch in range(done + 1, epochs + 1):
             if epoch - 1 - progress.best["epoch"] >= patience: break
             start = time.perf_counter()
             step_loss = augmented if augment and 3*epoch <= 2*epochs else loss
             try:
-                train_loss = train_epoch(step_loss, train, batch_size, optimizer, schedule, bar)
+                train_loss = train_epoch(step_loss, train, batch_size,
+                                         optimizer, schedule, bar)
                 with torch.no_grad(): val_loss = loss(val.x, val.y).item()
                 if not math.isfinite(val_loss):
                     raise FloatingPointError(f"The validation loss is {val_loss}")
             except FloatingPointError as e:
                 net.load_state_dict(progress.best_weights or net.state_dict())
-                raise FloatingPointError(f"{e}, in epoch {epoch}: try a smaller lr than {lr}, and "
-                    "look for pixels outside 0..1. The net holds its best weights so far") from e
+                raise FloatingPointError(f"{e}, in epoch {epoch}: try a smaller lr "
+                    f"than {lr}, and look for pixels outside 0..1. The net holds its "
+                    "best weights so far") from e
             if val_loss < progress.best["val"]:
                 weights = net.state_dict().items()
                 progress.best_weights = {name: w.clone() for name, w in weights}

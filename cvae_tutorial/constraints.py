@@ -16,7 +16,8 @@ from torch.distributions import kl_divergence
 
 from .baseline import fit, mlp
 from .cvae import CVAE
-from .data import Pairs, check_choice, check_tensor, count_quadrants, join_quadrants
+from .data import Pairs, check_choice, check_tensor
+from .data import count_quadrants, join_quadrants
 from .sharpness import DigitClassifier, kl_weighted_loss
 from .training import train_cvae
 
@@ -104,7 +105,8 @@ def probe_class(
     train, val, test = (encode(pairs[split]) for split in ("train", "val", "test"))
     torch.manual_seed(0)
     probe = mlp(train.x.shape[1], *widths, 10).to(train.x.device)
-    fit(probe, lambda z, digits: F.cross_entropy(probe(z), digits), train, val, epochs=10, lr=.01)
+    fit(probe, lambda z, digits: F.cross_entropy(probe(z), digits), train, val,
+        epochs=10, lr=.01)
     with torch.no_grad(): return (probe(test.x).argmax(1) == test.digits).float().mean().item()
 
 # %% ../nbs/08_constraints.ipynb #15d283b3

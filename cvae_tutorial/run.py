@@ -185,7 +185,8 @@ def variant(self:Runs, name:str, seed:int) -> dict:
 @patch
 def writer(self:Runs, name:str, seed:int) -> dict:
     "See `measure_writer`"
-    path = self.path/f"{self.source}-writer-{name.replace(' ', '-')}-seed{seed}-epochs{self.epochs}"
+    which = f"{name.replace(' ', '-')}-seed{seed}-epochs{self.epochs}"
+    path = self.path/f"{self.source}-writer-{which}"
     def make():
         return measure_writer(name, class_pairs(self.pairs(1)), self.reader(),
                               epochs=min(self.epochs, 12), seed=seed)

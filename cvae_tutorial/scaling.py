@@ -81,4 +81,5 @@ def train_in_parallel(
     if dist.get_rank() == 0: save_net(cvae, Path(out)/"cvae.safetensors")
     dist.destroy_process_group()
 
-if __name__ == "__main__" and "__file__" in globals(): call_parse(train_in_parallel) # not in a notebook
+if __name__ == "__main__" and "__file__" in globals(): # not in a notebook
+    call_parse(train_in_parallel)

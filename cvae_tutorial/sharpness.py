@@ -188,7 +188,8 @@ def train_classifier(
         x = join_quadrants(p.x, p.y, count_quadrants(p.x, p.y)) if whole else p.x
         return Pairs(x, p.digits, p.digits, p.source)
     train, val = task(pairs["train"]), task(pairs["val"])
-    net = DigitClassifier() if whole else BaselineNet(400, 400, x_dim=train.x.shape[1], y_dim=10)
+    net = (DigitClassifier() if whole
+           else BaselineNet(400, 400, x_dim=train.x.shape[1], y_dim=10))
     net.to(train.x.device)
     def loss(x, digits): return F.cross_entropy(net.logits(x), digits)
     moved = (lambda x, digits: (shift_images(x), digits)) if whole else None
@@ -263,7 +264,7 @@ def finite_sample_scores(
     halves:Tensor, # (2, B, 10) from `class_mix`
     digits:Tensor, # (B,)
 ) -> tuple[Tensor, Tensor]: # log score and Brier score, (B,) each
-    "Scores of the mix without the noise of finite N: its error falls as 1/N, so 2 s(N) - s(N/2)"
+    "Scores of the mix without the noise of finite N: as 1/N falls, so 2 s(N) - s(N/2)"
     whole = class_scores(halves.mean(0), digits)
     half = [torch.stack(s).mean(0) for s in zip(*(class_scores(m, digits) for m in halves))]
     return tuple(2*w - h for w, h in zip(whole, half))
@@ -372,7 +373,8 @@ def _picture_records(sources, reader, x, real, num_quadrant_inputs):
         entropy, stderr = mean_and_stderr(pixel_entropy(p))
         energy, energy_stderr = mean_and_stderr(gradient_energy(images, num_quadrant_inputs))
         yield dict(source=name, entropy=entropy, stderr=stderr, gradient=energy,
-                   gradient_stderr=energy_stderr, doubtful=doubtful(reader, images).mean().item(),
+                   gradient_stderr=energy_stderr,
+                   doubtful=doubtful(reader, images).mean().item(),
                    features=frechet_distance(reader.features(images), real))
 
 def _mix_records(baseline, cvae, reader, opponent, test, num_quadrant_inputs):
@@ -444,7 +446,8 @@ def measure_controls(
         torch.manual_seed(seed)
         shares = follower_shares(net, reader, task["test"].x[:count])
         used = {name: latent_use(net, x, y) for name, net in nets.items()}
-    failures = [dict(training=name) | u | dict(kl=u["kl"].tolist()) for name, u in used.items()]
+    failures = [dict(training=name) | u | dict(kl=u["kl"].tolist())
+                for name, u in used.items()]
     return dict(known_proportions=[facts | shares], failures=[facts | r for r in failures])
 
 # %% ../nbs/05_sharpness.ipynb #cdee3d6e

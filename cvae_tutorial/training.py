@@ -18,7 +18,8 @@ from torch import Tensor
 
 from .baseline import BaselineNet, fit, load_tensors, save_tensors
 from .cvae import CVAE
-from .data import FINITE, Pairs, check_choice, check_number, check_pairs, check_tensor
+from .data import FINITE, Pairs, check_choice, check_number
+from .data import check_pairs, check_tensor
 from .data import choose_device, count_quadrants, join_quadrants
 from .data import split_quadrants, visible_mask
 

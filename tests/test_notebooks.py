@@ -53,6 +53,14 @@ def test_sidebar_lists_every_page():
 
 
 @each_notebook
+def test_code_fits_the_page(path):
+    "A desktop shows 95 characters in a line; more would hide behind a scroll bar"
+    lines = [line for cell in cells(path) if cell["cell_type"] == "code" and not has(cell, "hide")
+             for line in cell["source"].splitlines() if not line.startswith("#|")]
+    assert [line for line in lines if len(line) > 95] == []
+
+
+@each_notebook
 def test_opens_in_colab(path):
     cfg = get_config(path=ROOT)
     title, link = cells(path)[:2]
