@@ -264,7 +264,7 @@ def finite_sample_scores(
     halves:Tensor, # (2, B, 10) from `class_mix`
     digits:Tensor, # (B,)
 ) -> tuple[Tensor, Tensor]: # log score and Brier score, (B,) each
-    "Scores of the mix without the noise of finite N: as 1/N falls, so 2 s(N) - s(N/2)"
+    "Scores as of infinitely many samples: the error falls as 1/N, so 2 s(N) - s(N/2)"
     whole = class_scores(halves.mean(0), digits)
     half = [torch.stack(s).mean(0) for s in zip(*(class_scores(m, digits) for m in halves))]
     return tuple(2*w - h for w, h in zip(whole, half))
