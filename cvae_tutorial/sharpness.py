@@ -381,11 +381,12 @@ def _mix_records(baseline, cvae, reader, opponent, test, num_quadrant_inputs):
     x, digits = test.x, test.digits
     def read(y): return reader.logits(join_quadrants(x, y, num_quadrant_inputs)).softmax(1)
     halves = class_mix(cvae, reader, x, num_quadrant_inputs)
-    mix = halves.mean(0)
-    yield dict(source="CVAE") | _said(mix, digits, finite_sample_scores(halves, digits))
+    mix, said = halves.mean(0), opponent.logits(x).softmax(1)
+    scores = finite_sample_scores(halves, digits)
+    lead, stderr = mean_and_stderr(class_scores(said, digits)[0] - scores[0])
+    yield dict(source="CVAE") | _said(mix, digits, scores) | dict(lead=lead, lead_stderr=stderr)
     for name, m in {"CVAE, N = 256": mix, "baseline's picture": read(baseline(x)),
-                    "classifier on visible pixels": opponent.logits(x).softmax(1),
-                    "true digits": read(test.y)}.items():
+                    "classifier on visible pixels": said, "true digits": read(test.y)}.items():
         yield dict(source=name) | _said(m, digits, class_scores(m, digits))
 
 # %% ../nbs/05_sharpness.ipynb #e685ccc8
@@ -414,6 +415,7 @@ def measure(
     variance = {}
     for name, values in split.items():
         variance[name], variance[f"{name}_stderr"] = mean_and_stderr(values.sum(1))
+    variance["grey"] = (y*(1 - y)).sum(1).mean().item()
     records = dict(
         calibration=[dict(ece=calibration_error(reliability(guess.flatten(), y.flatten())))],
         averaging=[dict(K=K) | _root(d) for K, d in averaged.items()],
@@ -468,13 +470,18 @@ def claims(
             ratio("averaging", "rms", dict(K=256), dict(K=1)),
         "(within + between) : total": [(r["within"] + r["between"])/r["total"] for r in split],
         "total : baseline's p(1-p)": [r["total"]/r["baseline"] for r in split],
-        "share between pictures": [r["between"]/r["total"] for r in split],
+        "variance between pictures : total": [r["between"]/r["total"] for r in split],
+        "the same without the grey of real digits":
+            [r["between"]/(r["total"] - r["grey"]) for r in split],
         "pixel entropy, one sample : baseline": ratio("sharpness", "entropy",
             dict(source="CVAE, decoder means"), dict(source="baseline")),
-        "feature distance, one sample : baseline": ratio("sharpness", "features",
-            dict(source="CVAE, decoder means"), dict(source="baseline")),
+        "feature distance beyond real digits', one sample : baseline":
+            [(a["features"] - c["features"])/(b["features"] - c["features"])
+             for a, b, c in zip(*(rows("sharpness", source=source) for source in
+                                  ("CVAE, decoder means", "baseline", "real digits")))],
         "log score of the mix : visible classifier":
             ratio("class_mix", "log_score", dict(source="CVAE"), dict(source=said)),
         "calibration error of the mix": [r["ece"] for r in rows("class_mix", source="CVAE")],
+        "calibration error of the classifier": [r["ece"] for r in rows("class_mix", source=said)],
         "distance to the truth, best of 16 : baseline":
             ratio("coverage", "rms", dict(N=16), dict(N="baseline"))}
