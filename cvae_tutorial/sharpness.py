@@ -384,7 +384,8 @@ def _mix_records(baseline, cvae, reader, opponent, test, num_quadrant_inputs):
     mix, said = halves.mean(0), opponent.logits(x).softmax(1)
     scores = finite_sample_scores(halves, digits)
     lead, stderr = mean_and_stderr(class_scores(said, digits)[0] - scores[0])
-    yield dict(source="CVAE") | _said(mix, digits, scores) | dict(lead=lead, lead_stderr=stderr)
+    ahead = dict(lead=lead, lead_stderr=stderr) # nats, of the CVAE, image by image
+    yield dict(source="CVAE") | _said(mix, digits, scores) | ahead
     for name, m in {"CVAE, N = 256": mix, "baseline's picture": read(baseline(x)),
                     "classifier on visible pixels": said, "true digits": read(test.y)}.items():
         yield dict(source=name) | _said(m, digits, class_scores(m, digits))
@@ -482,6 +483,7 @@ def claims(
         "log score of the mix : visible classifier":
             ratio("class_mix", "log_score", dict(source="CVAE"), dict(source=said)),
         "calibration error of the mix": [r["ece"] for r in rows("class_mix", source="CVAE")],
-        "calibration error of the classifier": [r["ece"] for r in rows("class_mix", source=said)],
+        "calibration error of the classifier":
+            [r["ece"] for r in rows("class_mix", source=said)],
         "distance to the truth, best of 16 : baseline":
             ratio("coverage", "rms", dict(N=16), dict(N="baseline"))}
