@@ -47,6 +47,7 @@ def write_json(records:list|dict, path:str|Path):
     "See `replace_file`"
     write_text(json.dumps(records, indent=1) + "\n", path)
 
+# %% ../nbs/12_run.ipynb #d468d50d
 def write_checksums(folder:str|Path):
     "A file SHA256SUMS of the weights and digits in a folder, which `sha256sum -c` reads"
     paths = sorted(path for path in Path(folder).iterdir()

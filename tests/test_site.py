@@ -163,6 +163,21 @@ def test_nobody_is_shut_out(browser, site, scheme, width):
     assert {name: violations for name, violations in found.items() if violations} == {}
 
 
+def test_each_name_shows_its_signature_or_its_source(browser, site):
+    both_or_none = """() => [...document.querySelectorAll(".cell-output-markdown > h3.anchored")].filter(heading => {
+        const signature = heading.parentElement.querySelector(".code-copy-outer-scaffold")
+        const defined = new RegExp("(def|class) " + heading.textContent.trim().split(".").pop() + "\\\\b")
+        const source = [...document.querySelectorAll("details.code-fold[open]")].some(cell => defined.test(cell.textContent))
+        return (getComputedStyle(signature).display != "none") == source
+    }).map(heading => heading.textContent)"""
+    found = {}
+    for name in PAGES:
+        with browser.new_page() as tab:
+            tab.goto(f"{site}{name}.html")
+            found[name] = tab.evaluate(both_or_none)
+    assert {name: names for name, names in found.items() if names} == {}
+
+
 def test_machines_find_every_page(site, checkout):
     docs, cfg = checkout / "_docs", get_config(path=checkout)
     home = f"{cfg.doc_host}{cfg.doc_baseurl}/"
