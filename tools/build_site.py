@@ -109,6 +109,7 @@ def main():
     for notebook in NOTEBOOKS.values(): shutil.copy(cfg.nbs_path / notebook, site)
     shutil.rmtree(cfg.doc_path, ignore_errors=True)
     shutil.move(site, cfg.doc_path)
+    shutil.rmtree(proc)  # nbdev_docs would take these pages for its own, under two names
     print(f"Website: {cfg.doc_path / 'index.html'}")
 
 
