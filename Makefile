@@ -31,7 +31,7 @@ site: .venv/ready
 preview: .venv/ready
 	python tools/preview.py
 
-# Every number and every picture again, on all of MNIST: hours on two cores. Bars would be saved in the notebooks.
+# The trainings behind all tables, and every page again, on all of MNIST: hours on two cores. Bars would be saved in the notebooks.
 reproduce: .venv/ready
 	cvae-tutorial reproduce --out results --assets cvae_tutorial/assets
 	cvae-tutorial reproduce --data fashion --seeds 0 --tables sharpness --out results/fashion

@@ -211,7 +211,7 @@ def demo(
     check_number("epochs", epochs)
     check_number("seed", seed, 0)
     if not find_spec("onnxscript"):
-        raise RuntimeError("demo needs onnxscript: pip install 'cvae_tutorial[dev]'")
+        raise RuntimeError("demo needs onnxscript: pip install onnxscript")
     images = get_images(data, device)
     nets = train_demo(images, epochs=epochs, seed=seed)
     write_demo(nets, images, out)
