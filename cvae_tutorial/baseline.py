@@ -225,13 +225,14 @@ def fit(
     steps = math.ceil(len(train.x)/batch_size) # an epoch
     optimizer = torch.optim.Adam(net.parameters(), lr, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs*steps)
-    progress = Progress(net, optimizer, schedule, dict(net=type(net).__name__,
+    name = type(net).__name__
+    progress = Progress(net, optimizer, schedule, dict(net=name,
         config=getattr(net, "config", None), source=train.source, count=len(train.x),
         epochs=epochs, batch_size=batch_size, lr=lr, patience=patience,
         augmented=bool(augment), seed=torch.initial_seed()))
     if resume and Path(resume).exists(): progress.load(resume)
     def augmented(x, y): return loss(*augment(x, y))
-    done, name = len(progress.records), type(net).__name__
+    done = len(progress.records)
     with tqdm(total=epochs*steps, initial=done*steps, unit="batch", desc=name) as bar:
         for epoch in range(done + 1, epochs + 1):
             if epoch - 1 - progress.best["epoch"] >= patience: break

@@ -193,6 +193,16 @@ def writer(self:Runs, name:str, seed:int) -> dict:
                               epochs=min(self.epochs, 12), seed=seed)
     return self.made(path.with_suffix(".json"), make)
 
+# %% ../nbs/12_run.ipynb #36a03cdb
+@patch
+def write_assets(self:Runs, folder:str|Path, seed:int):
+    "The weights of one seed as float16, and their checksums"
+    save_net(self.reader(), Path(folder)/"classifier.safetensors", torch.float16)
+    for n in 1, 2, 3:
+        for name, net in zip(NAMES, self.nets(n, seed)):
+            save_net(net, Path(folder)/f"{name}-q{n}.safetensors", torch.float16)
+    write_checksums(folder)
+
 # %% ../nbs/12_run.ipynb #2a7d145f
 TABLES = "sharpness", "controls", "variants", "constraints"
 
@@ -228,19 +238,11 @@ def reproduce(
         written = [runs.writer(*which) for which in product(WRITERS, seeds)]
         write_json(written, out/"constraints.json")
     write_json(records, out/"quadrants.json")
-    if assets:
-        save_net(runs.reader(), Path(assets)/"classifier.safetensors", torch.float16)
-        for n in 1, 2, 3:
-            for name, net in zip(NAMES, runs.nets(n, seeds[0])):
-                save_net(net, Path(assets)/f"{name}-q{n}.safetensors", torch.float16)
-        write_checksums(assets)
+    if assets: runs.write_assets(assets, seeds[0])
     return records
 
-# %% ../nbs/12_run.ipynb #0aa84038
-def main(
-    argv:list[str]|None=None, # arguments; None: those of the command line
-) -> int: # exit status: 0, or 2 with one line that says what was wrong
-    "The command `cvae-tutorial`"
+# %% ../nbs/12_run.ipynb #5e5c1d2e
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cvae-tutorial",
         description="Complete half-hidden digits with a baseline and a CVAE.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -268,7 +270,14 @@ def main(
         command.add_argument("--device", default="auto", help="auto, cpu or cuda")
         command.add_argument("--out", default=out,
             help=f"folder for the results, by default {out or 'runs/q<quadrants>'}")
-    args = vars(parser.parse_args(argv))
+    return parser
+
+# %% ../nbs/12_run.ipynb #0aa84038
+def main(
+    argv:list[str]|None=None, # arguments; None: those of the command line
+) -> int: # exit status: 0, or 2 with one line that says what was wrong
+    "The command `cvae-tutorial`"
+    args = vars(_parser().parse_args(argv))
     args["out"] = args["out"] or f"runs/q{args['quadrants']}"
     work = dict(run=run, reproduce=reproduce, demo=demo)[args.pop("command")]
     try: records = work(**args)

@@ -472,11 +472,11 @@ def claims(
         "(within + between) : total": [(r["within"] + r["between"])/r["total"] for r in split],
         "total : baseline's p(1-p)": [r["total"]/r["baseline"] for r in split],
         "variance between pictures : total": [r["between"]/r["total"] for r in split],
-        "the same without the grey of real digits":
+        "the same without the grey of real pictures":
             [r["between"]/(r["total"] - r["grey"]) for r in split],
         "pixel entropy, one sample : baseline": ratio("sharpness", "entropy",
             dict(source="CVAE, decoder means"), dict(source="baseline")),
-        "feature distance beyond real digits', one sample : baseline":
+        "feature distance beyond real pictures', one sample : baseline":
             [(a["features"] - c["features"])/(b["features"] - c["features"])
              for a, b, c in zip(*(rows("sharpness", source=source) for source in
                                   ("CVAE, decoder means", "baseline", "real digits")))],
