@@ -33,8 +33,8 @@ preview: .venv/ready
 
 # The trainings behind all tables, and every page again, on all of MNIST: hours on two cores. Bars would be saved in the notebooks.
 reproduce: .venv/ready
-	cvae-tutorial reproduce --out results --assets cvae_tutorial/assets
-	cvae-tutorial reproduce --data fashion --seeds 0 --tables sharpness --out results/fashion
+	cvae-tutorial reproduce --assets cvae_tutorial/assets
+	cvae-tutorial reproduce --data fashion --seeds 0 --tables sharpness --out cvae_tutorial/results/fashion
 	cp runs/reproduce/MNIST-q1-seed0-epochs60/samples.png runs/reproduce/variants.png nbs/images/
 	cp runs/reproduce/FashionMNIST-q1-seed0-epochs60/samples.png nbs/images/fashion.png
 	TQDM_DISABLE=1 jupyter nbconvert --to notebook --execute --inplace nbs/*.ipynb

@@ -10,6 +10,7 @@ __all__ = ['LIKELIHOODS', 'PixelBernoulli', 'loc_and_scale', 'Likelihood', 'Enco
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from typing import Literal
 
 import pyro
 import pyro.distributions as dist
@@ -17,13 +18,14 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from fastcore.basics import patch
+from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 
 from .baseline import BaselineNet, mlp
-from .data import as_rows, check_choice, check_number, check_tensor
 from .data import join_quadrants
+from .kit.checks import NonNegativeInt, PositiveInt, typed
 
 # %% ../nbs/02_cvae.ipynb #60a15b84
 class _PixelValue(constraints.Constraint):
@@ -46,6 +48,7 @@ def loc_and_scale(outputs:Tensor) -> tuple[Tensor, Tensor]: # (..., 2n) -> (...,
     loc, log_scale = outputs.chunk(2, -1)
     return loc, log_scale.exp()
 
+# %% ../nbs/02_cvae.ipynb #4f279727
 @dataclass
 class Likelihood:
     "How the outputs of a generation network become a distribution of y"
@@ -67,18 +70,14 @@ class Encoder(nn.Module):
         y_dim:int=784,     # numbers of y; 0 for a prior network that sees x alone
     ):
         super().__init__()
-        check_number("z_dim", z_dim)
-        self.x_dim, self.y_dim = x_dim, y_dim
+        self.y_dim = y_dim
         self.net = mlp(x_dim + y_dim, hidden_1, hidden_2, hidden_2, 2*z_dim)
 
     def forward(self,
-        x:Tensor,           # images or (B, x_dim)
-        y:Tensor|None=None, # images or (B, y_dim)
-    ) -> tuple[Tensor, Tensor]: # mean and scale, (B, z_dim) each
-        dtype = self.net[0].weight.dtype
-        parts = [as_rows("x", x, self.x_dim, dtype=dtype)]
-        if self.y_dim: parts.append(as_rows("y", y, self.y_dim, len(x), dtype))
-        return loc_and_scale(self.net(torch.cat(parts, 1)))
+        x:Tensor, y:Tensor|None=None, # vectors or images, (batch, ...)
+    ) -> tuple[Tensor, Tensor]: # mean and scale, (batch, z_dim) each
+        seen = [x.flatten(1), y.flatten(1)] if self.y_dim else [x.flatten(1)]
+        return loc_and_scale(self.net(torch.cat(seen, 1)))
 
 # %% ../nbs/02_cvae.ipynb #55192896
 class Decoder(nn.Module):
@@ -90,36 +89,27 @@ class Decoder(nn.Module):
         likelihood:str="pixels", # or "numbers", see `LIKELIHOODS`
     ):
         super().__init__()
-        check_number("z_dim", z_dim)
-        check_number("y_dim", y_dim)
-        check_choice("likelihood", likelihood, LIKELIHOODS)
-        self.z_dim, self.x_dim, self.likelihood = z_dim, x_dim, likelihood
-        n_outputs = LIKELIHOODS[likelihood].outputs*y_dim
+        self.x_dim, self.likelihood = x_dim, LIKELIHOODS[likelihood]
+        n_outputs = self.likelihood.outputs*y_dim
         self.net = mlp(z_dim + x_dim, hidden_1, hidden_2, hidden_2, n_outputs)
 
     def outputs(self,
-        z:Tensor,           # (..., B, z_dim)
-        x:Tensor|None=None, # (B, x_dim)
-    ) -> Tensor: # (..., B, n_outputs)
-        dtype = self.net[0].weight.dtype
-        check_tensor("z", z, ..., self.z_dim, dtype=dtype)
-        if self.x_dim:
-            check_tensor("x", x, None, self.x_dim, dtype=dtype)
-            z = torch.cat([z, x.expand(*z.shape[:-1], -1)], -1)
+        z:Tensor, x:Tensor|None=None, # (..., batch, z_dim) and (batch, x_dim)
+    ) -> Tensor: # (..., batch, n_outputs)
+        if self.x_dim: z = torch.cat([z, x.expand(*z.shape[:-1], -1)], -1)
         return self.net(z)
 
-    def forward(self, z:Tensor, x:Tensor|None=None) -> Tensor: # the mean (..., B, y_dim)
-        return LIKELIHOODS[self.likelihood].mean(self.outputs(z, x))
+    def forward(self, z:Tensor, x:Tensor|None=None) -> Tensor: # the mean (..., batch, y_dim)
+        return self.likelihood.mean(self.outputs(z, x))
 
     def distribution(self, z:Tensor, x:Tensor|None=None) -> dist.Distribution:
-        return LIKELIHOODS[self.likelihood].distribution(self.outputs(z, x))
+        return self.likelihood.distribution(self.outputs(z, x))
 
 # %% ../nbs/02_cvae.ipynb #8829501e
 class StandardNormal(nn.Module):
     "In place of a prior network: the same normal distribution for every x"
     def __init__(self, z_dim:int):
         super().__init__()
-        check_number("z_dim", z_dim)
         self.z_dim = z_dim
 
     def forward(self, x:Tensor, y:None=None) -> tuple[Tensor, Tensor]: # mean 0, scale 1
@@ -128,67 +118,70 @@ class StandardNormal(nn.Module):
 
 # %% ../nbs/02_cvae.ipynb #67aec624
 _serial = count()
+_CONFIG = ("z_dim", "hidden_1", "hidden_2", "x_dim", "y_dim", "decoder_sees_x", "prior_sees_x",
+           "likelihood", "masked_with")
 
 class CVAE(nn.Module):
     "Conditional variational autoencoder (Sohn, Lee and Yan, 2015)"
+    @typed
     def __init__(self,
-        z_dim:int, hidden_1:int, hidden_2:int,
-        pre_trained_baseline_net:BaselineNet|None=None, # shows the prior net its guess of y
-        *, x_dim:int=784, y_dim:int=784, # of x, y; 784: images with the rest marked
+        z_dim:PositiveInt, hidden_1:PositiveInt, hidden_2:PositiveInt,
+        pre_trained_baseline_net:nn.Module|None=None, # shows the prior net its guess of y
+        *, x_dim:NonNegativeInt=784, y_dim:PositiveInt=784, # 784: images with the rest marked
         decoder_sees_x:bool=True,        # False: p(y|z), the decoder of Pyro's tutorial
         prior_sees_x:bool=True,          # False: z is standard normal, as without any x
-        likelihood:str="pixels",         # of y: "pixels", or "numbers" for any others
-        masked_with:float=-1,            # the mark of a pixel of y that is not scored
+        likelihood:Literal["pixels", "numbers"]="pixels", # of y; "numbers": any others
+        masked_with:float|int=-1,        # the mark of a pixel of y that is not scored
     ):
         super().__init__()
-        for name, width in dict(hidden_1=hidden_1, hidden_2=hidden_2, y_dim=y_dim).items():
-            check_number(name, width)
-        check_number("x_dim", x_dim, 0)
-        self.baseline_net = baseline = pre_trained_baseline_net
-        self.config = dict(z_dim=z_dim, hidden_1=hidden_1, hidden_2=hidden_2,
-                           x_dim=x_dim, y_dim=y_dim, decoder_sees_x=decoder_sees_x,
-                           prior_sees_x=prior_sees_x, likelihood=likelihood,
-                           masked_with=masked_with,
-                           baseline=getattr(baseline, "config", None))
+        self.config = {name: value for name, value in locals().items() if name in _CONFIG}
+        self.config["baseline"] = getattr(pre_trained_baseline_net, "config", None)
+        self.x_dim, self.y_dim, self.z_dim = x_dim, y_dim, z_dim
         self.masked_with, self.name = masked_with, f"cvae_{next(_serial)}"
-        widths = (z_dim, hidden_1, hidden_2)
-        y_guess = 0 if baseline is None else y_dim
-        x_seen = x_dim if decoder_sees_x else 0
-        self.prior_net = (Encoder(*widths, x_dim=x_dim, y_dim=y_guess)
-                          if prior_sees_x and x_dim else StandardNormal(z_dim))
+        self.baseline_net, widths = pre_trained_baseline_net, (z_dim, hidden_1, hidden_2)
+        self.prior_net = StandardNormal(z_dim)
+        if prior_sees_x and x_dim:
+            guess = y_dim if pre_trained_baseline_net else 0
+            self.prior_net = Encoder(*widths, x_dim=x_dim, y_dim=guess)
         self.recognition_net = Encoder(*widths, x_dim=x_dim, y_dim=y_dim)
-        self.generation_net = Decoder(*widths, x_dim=x_seen, y_dim=y_dim,
-                                      likelihood=likelihood)
+        self.generation_net = Decoder(*widths, x_dim=x_dim if decoder_sees_x else 0,
+                                      y_dim=y_dim, likelihood=likelihood)
 
     def __setstate__(self, state): # a copy is another network, so it gets another name
         super().__setstate__(state)
         self.name = f"cvae_{next(_serial)}"
 
+# %% ../nbs/02_cvae.ipynb #f6fac3da
+@patch(cls_method=True)
+def from_config(cls:CVAE, config:dict): # the `config` of a CVAE
+    "The same networks, with new weights; `load_net` calls it"
+    guess = config["baseline"] and BaselineNet(**config["baseline"])
+    return cls(pre_trained_baseline_net=guess, **{name: config[name] for name in _CONFIG})
+
 # %% ../nbs/02_cvae.ipynb #83a53b04
 @patch
-def prior(self:CVAE,
-    x:Tensor, # (B, x_dim)
-) -> dist.Distribution: # normal over z (B, z_dim)
-    "p(z|x)"
+@typed
+def prior(self:CVAE, x:Float[Tensor, "batch {self.x_dim}"]) -> dist.Distribution: # of z
+    "p(z|x), a normal distribution for each of the batch"
     with torch.no_grad(): y_hat = self.baseline_net and self.baseline_net(x)
     return dist.Normal(*self.prior_net(x, y_hat)).to_event(1)
 
+# %% ../nbs/02_cvae.ipynb #e673dc66
 @patch
+@typed
 def recognition(self:CVAE,
-    x:Tensor, # (B, x_dim)
-    y:Tensor, # (B, y_dim)
-) -> dist.Distribution: # normal over z (B, z_dim)
-    "q(z|x,y)"
+    x:Float[Tensor, "batch {self.x_dim}"], y:Float[Tensor, "batch {self.y_dim}"],
+) -> dist.Distribution: # of z
+    "q(z|x,y), a normal distribution for each of the batch"
     return dist.Normal(*self.recognition_net(x, y)).to_event(1)
 
+# %% ../nbs/02_cvae.ipynb #35e9f0fc
 @patch
+@typed
 def generation(self:CVAE,
-    x:Tensor, # (B, x_dim)
-    z:Tensor, # (..., B, z_dim)
-) -> dist.Distribution: # of y (..., B, y_dim)
-    "p(y|x,z)"
-    check_tensor("x", x, None, None)
-    check_tensor("z", z, ..., len(x), self.generation_net.z_dim)
+    x:Float[Tensor, "batch {self.x_dim}"], z:Float[Tensor, "*samples batch {self.z_dim}"],
+) -> dist.Distribution: # of y
+    "p(y|x,z), for each z"
     return self.generation_net.distribution(z, x).to_event(1)
 
 # %% ../nbs/02_cvae.ipynb #8a5b48f9
@@ -197,11 +190,11 @@ def _target(self:CVAE, ys:Tensor) -> Tensor: # images or (B, n) -> (B, n), marke
     y = ys.flatten(1)
     return y if self.masked_with == -1 else torch.where(y == self.masked_with, -1., y)
 
+# %% ../nbs/02_cvae.ipynb #655d87f4
 @patch
 def model(self:CVAE,
-    xs:Tensor,           # images or (B, x_dim)
-    ys:Tensor|None=None, # images or (B, y_dim)
-) -> Tensor: # the mean of y, for pixels the probability of ink (B, y_dim)
+    xs:Tensor, ys:Tensor|None=None, # vectors or images, (batch, ...)
+) -> Tensor: # the mean of y, for pixels the probability of ink (batch, y_dim)
     "The story for Pyro: z from the prior network, then y from the generation network"
     for net in "prior_net", "recognition_net", "generation_net":
         pyro.module(f"{self.name}.{net}", getattr(self, net))
@@ -225,23 +218,24 @@ def guide(self:CVAE, xs:Tensor, ys:Tensor|None=None):
 # %% ../nbs/02_cvae.ipynb #a1b5957a
 @patch
 @torch.no_grad()
+@typed
 def sample(self:CVAE,
-    x:Tensor, # (B, x_dim)
-    num_samples:int=1,
-    *, means:bool=False, # the mean of p(y|x,z), for pixels the probability of ink
-) -> Tensor: # (num_samples, B, y_dim)
+    x:Float[Tensor, "batch {self.x_dim}"],
+    num_samples:PositiveInt=1,
+    *, means:bool=True, # the mean of p(y|x,z), for pixels the probability; False: draw y too
+) -> Float[Tensor, "{num_samples} batch {self.y_dim}"]:
     "Answers, each from its own draw of z from the prior"
-    check_number("num_samples", num_samples)
     y = self.generation(x, self.prior(x).sample((num_samples,)))
     return y.mean if means else y.sample()
 
+# %% ../nbs/02_cvae.ipynb #0e88317f
+@typed
 def complete_cvae(
-    cvae:CVAE,
-    x:Tensor,                # (B, n_visible)
+    cvae:CVAE, x:Float[Tensor, "batch {cvae.x_dim}"],
     num_quadrant_inputs:int, # 1, 2 or 3
-    num_samples:int=1,
-    *, pixel_samples:bool=False, # toss a coin a pixel; else its probability (decoder mean)
-) -> Tensor: # (num_samples, B, 28, 28)
+    num_samples:PositiveInt=1,
+    *, means:bool=True, # probabilities of ink; False: a coin tossed for each pixel
+) -> Float[Tensor, "{num_samples} batch 28 28"]:
     "Visible pixels with answers around them, each from its own draw of z from the prior"
-    y = cvae.sample(x, num_samples, means=not pixel_samples)
+    y = cvae.sample(x, num_samples, means=means)
     return join_quadrants(x, y, num_quadrant_inputs)

@@ -43,6 +43,6 @@ def test_the_gains_in_the_prose_follow_from_the_results(results, request):
     def gain(n):
         nll = {r["estimator"]: r["nll"] for r in results["quadrants"] if r["quadrants"] == n}
         return nll["bce"] - nll["is"]
-    page = json.loads((request.config.rootpath/"nbs"/"09_fashion.ipynb").read_text())
+    page = json.loads((request.config.rootpath/"nbs"/"12_fashion.ipynb").read_text())
     prose = "".join(line for cell in page["cells"] for line in cell["source"])
     assert "{:.1f}, {:.1f} and {:.1f} nats".format(*map(gain, (1, 2, 3))) in prose
