@@ -53,36 +53,28 @@ class BaselineNet(nn.Module):
         return self.net(x.flatten(1))
 
     @typed
-    def forward(self,
-        x:Float[Tensor, "batch {self.x_dim}"]|Float[Tensor, "batch 28 28"],
-    ) -> Float[Tensor, "batch {self.y_dim}"]: # probabilities
+    def forward(self, x:Float[Tensor, "batch {self.x_dim}"]|Float[Tensor, "batch 28 28"]):
         return self.logits(x).sigmoid()
 
 # %% ../nbs/01_baseline.ipynb #81eb18c3
 @typed
 def baseline_nll(
-    net:BaselineNet,
-    x:Float[Tensor, "batch {net.x_dim}"],
-    y:Float[Tensor, "batch {net.y_dim}"],
+    net:BaselineNet, x:Float[Tensor, "batch {net.x_dim}"], y:Float[Tensor, "batch {net.y_dim}"],
 ) -> Float[Tensor, "batch"]: # nats
     "Binary cross-entropy of each image: minus the log-probability that the net gave it"
     loss = F.binary_cross_entropy_with_logits(net.logits(x), y, reduction="none")
     return loss.sum(1)
 
 # %% ../nbs/01_baseline.ipynb #d97d379e
-def bce_loss(
-    net:BaselineNet,
-) -> Callable[[Tensor, Tensor], Tensor]: # loss(x, y), nats per image
+def bce_loss(net:BaselineNet) -> Callable: # loss(x, y), nats per image
     "The mean of `baseline_nll`, as a function of a batch"
     return lambda x, y: baseline_nll(net, x, y).mean()
 
 # %% ../nbs/01_baseline.ipynb #93134571
 @typed
 def train_baseline(
-    pairs:dict[str, Pairs],       # from `get_pairs`
-    *, hidden:PositiveInt=400,    # width of the hidden layers
-    epochs:PositiveInt=16, seed:NonNegativeInt=0,
-    **kwargs,                     # for `fit`
+    pairs:dict[str, Pairs], *, hidden:PositiveInt=400, # from `get_pairs`; width of the layers
+    epochs:PositiveInt=16, seed:NonNegativeInt=0, **kwargs, # for `fit`
 ) -> tuple[BaselineNet, list[dict]]: # the net at its best validation epoch, and its history
     "Make and fit a baseline; one seed makes one result"
     check_pairs(pairs, 0, 1)
@@ -96,8 +88,7 @@ def train_baseline(
 @torch.no_grad()
 @typed
 def complete_baseline(
-    net:BaselineNet, x:Float[Tensor, "batch {net.x_dim}"],
-    num_quadrant_inputs:int, # 1, 2 or 3
+    net:BaselineNet, x:Float[Tensor, "batch {net.x_dim}"], num_quadrant_inputs:int, # 1, 2 or 3
 ) -> Float[Tensor, "batch 28 28"]: # visible pixels as they are, hidden ones as probabilities
     "The visible pixels with the baseline's answer around them"
     return join_quadrants(x, net(x), num_quadrant_inputs)
@@ -108,14 +99,12 @@ class MaskedBCELoss(nn.Module):
     def __init__(self, masked_with:float=-1): # the mark; a grey, in 0..1, raises ValueError
         super().__init__()
         if not (masked_with < 0 or masked_with > 1):
-            raise ValueError(f"masked_with must lie outside 0..1, where pixels are, "
-                             f"not be {masked_with}")
+            raise ValueError(f"masked_with must lie outside 0..1, not be {masked_with}")
         self.masked_with = masked_with
 
     @typed
     def forward(self,
-        input:Float[Tensor, "batch *pixels"],    # probabilities
-        target:Shaped[Tensor, "batch *targets"], # as many, in 0..1 or marked
+        input:Float[Tensor, "batch *pixels"], target:Shaped[Tensor, "batch *targets"],
     ) -> Float[Tensor, ""]: # RuntimeError if they are not as many, or outside 0..1
         target = target.reshape(input.shape).to(input)
         known = target != self.masked_with

@@ -25,19 +25,15 @@ from .training import train_cvae
 from .variants import kl_weighted_loss
 
 # %% ../nbs/11_constraints.ipynb #96a521bf
-def class_pairs(
-    pairs:dict[str, Pairs], # from `get_pairs`
-) -> dict[str, Pairs]: # x (N, 10): one-hot classes; y (N, 784): whole digits
-    "What is given is the class, what is drawn the whole digit"
+def class_pairs(pairs:dict[str, Pairs]) -> dict[str, Pairs]: # from `get_pairs`
+    "What is given is the one-hot class (10), what is drawn the whole digit (784)"
     def turn(p):
         images = join_quadrants(p.x, p.y, count_quadrants(p.x, p.y))
         return replace(p, x=F.one_hot(p.digits, 10).float(), y=images.flatten(1))
     return {split: turn(p) for split, p in pairs.items()}
 
 # %% ../nbs/11_constraints.ipynb #870c69e3
-def without_class(
-    pairs:dict[str, Pairs], # from `class_pairs`
-) -> dict[str, Pairs]: # x (N, 0)
+def without_class(pairs:dict[str, Pairs]) -> dict[str, Pairs]: # from `class_pairs`
     "The same digits, with nothing given: pairs for a plain VAE"
     return {split: replace(p, x=p.x[:, :0]) for split, p in pairs.items()}
 
@@ -53,19 +49,13 @@ class Writer:
 WRITERS = {"standard normal prior": Writer(), "learned prior": Writer(prior_sees_x=True),
            "told nothing": Writer(told=False), "weight 1": Writer(weight=1)}
 
-def writer_pairs(
-    name:str,               # one of `WRITERS`
-    pairs:dict[str, Pairs], # from `class_pairs`
-) -> dict[str, Pairs]:
-    "What this writer is trained on"
+def writer_pairs(name:str, pairs:dict[str, Pairs]) -> dict[str, Pairs]: # from `class_pairs`
+    "What this writer, one of `WRITERS`, is trained on"
     check_choice("name", name, WRITERS)
     return pairs if WRITERS[name].told else without_class(pairs)
 
 # %% ../nbs/11_constraints.ipynb #207930e6
-def train_writer(
-    name:str, pairs:dict[str, Pairs], # see `writer_pairs`
-    *, epochs:int=12, seed:int=0,
-) -> CVAE: # at its best validation epoch
+def train_writer(name:str, pairs:dict[str, Pairs], *, epochs:int=12, seed:int=0) -> CVAE:
     "Fit a CVAE, or a VAE, that writes digits"
     pairs, writer = writer_pairs(name, pairs), WRITERS[name]
     def loss(cvae): return kl_weighted_loss(cvae, writer.weight)
@@ -86,9 +76,7 @@ def write_digits(
 @torch.no_grad()
 @typed
 def read_back(
-    cvae, reader, # a CVAE that is told the class, and the reader of digits
-    samples:PositiveInt=1000, # of each class
-    *, means:bool=True, # decoder means; else pixel samples
+    cvae, reader, samples:PositiveInt=1000, *, means:bool=True, # of each class; see `sample`
 ) -> float: # 0..1
     "The share of samples in which the reader sees the class that was asked for"
     asked = torch.arange(10, device=next(cvae.parameters()).device)
@@ -100,9 +88,7 @@ def read_back(
 
 # %% ../nbs/11_constraints.ipynb #390778e5
 def probe_class(
-    cvae:CVAE,
-    pairs:dict[str, Pairs], # those that it was trained on
-    *widths:int,            # hidden layers of the probe; none: linear
+    cvae:CVAE, pairs:dict[str, Pairs], *widths:int, # hidden layers of the probe; none: linear
 ) -> float: # share of test digits, 0..1
     "How often a probe tells the class from the mean of q(z|x,y)"
     def encode(p):

@@ -66,16 +66,13 @@ class Encoder(nn.Module):
     "From x and y, or x alone, to a normal distribution over z with independent dimensions"
     def __init__(self,
         z_dim:int, hidden_1:int, hidden_2:int,
-        *, x_dim:int=784,  # numbers of x, such as pixels
-        y_dim:int=784,     # numbers of y; 0 for a prior network that sees x alone
+        *, x_dim:int=784, y_dim:int=784, # y_dim=0: a prior network, which sees x alone
     ):
         super().__init__()
         self.y_dim = y_dim
         self.net = mlp(x_dim + y_dim, hidden_1, hidden_2, hidden_2, 2*z_dim)
 
-    def forward(self,
-        x:Tensor, y:Tensor|None=None, # vectors or images, (batch, ...)
-    ) -> tuple[Tensor, Tensor]: # mean and scale, (batch, z_dim) each
+    def forward(self, x:Tensor, y:Tensor|None=None) -> tuple[Tensor, Tensor]: # (batch, ...) each
         seen = [x.flatten(1), y.flatten(1)] if self.y_dim else [x.flatten(1)]
         return loc_and_scale(self.net(torch.cat(seen, 1)))
 
@@ -84,8 +81,7 @@ class Decoder(nn.Module):
     "From z, and x if `x_dim` is not 0, to a distribution of y"
     def __init__(self,
         z_dim:int, hidden_1:int, hidden_2:int,
-        *, x_dim:int=0,  # numbers of x; 0 for a decoder that sees z alone, p(y|z)
-        y_dim:int=784,   # numbers drawn, such as pixels
+        *, x_dim:int=0, y_dim:int=784,  # x_dim=0: a decoder that sees z alone, p(y|z)
         likelihood:str="pixels", # or "numbers", see `LIKELIHOODS`
     ):
         super().__init__()
@@ -93,9 +89,7 @@ class Decoder(nn.Module):
         n_outputs = self.likelihood.outputs*y_dim
         self.net = mlp(z_dim + x_dim, hidden_1, hidden_2, hidden_2, n_outputs)
 
-    def outputs(self,
-        z:Tensor, x:Tensor|None=None, # (..., batch, z_dim) and (batch, x_dim)
-    ) -> Tensor: # (..., batch, n_outputs)
+    def outputs(self, z:Tensor, x:Tensor|None=None) -> Tensor: # (..., batch, z_dim), (batch, x_dim)
         if self.x_dim: z = torch.cat([z, x.expand(*z.shape[:-1], -1)], -1)
         return self.net(z)
 
@@ -220,8 +214,7 @@ def guide(self:CVAE, xs:Tensor, ys:Tensor|None=None):
 @torch.no_grad()
 @typed
 def sample(self:CVAE,
-    x:Float[Tensor, "batch {self.x_dim}"],
-    num_samples:PositiveInt=1,
+    x:Float[Tensor, "batch {self.x_dim}"], num_samples:PositiveInt=1,
     *, means:bool=True, # the mean of p(y|x,z), for pixels the probability; False: draw y too
 ) -> Float[Tensor, "{num_samples} batch {self.y_dim}"]:
     "Answers, each from its own draw of z from the prior"
@@ -231,10 +224,8 @@ def sample(self:CVAE,
 # %% ../nbs/02_cvae.ipynb #0e88317f
 @typed
 def complete_cvae(
-    cvae:CVAE, x:Float[Tensor, "batch {cvae.x_dim}"],
-    num_quadrant_inputs:int, # 1, 2 or 3
-    num_samples:PositiveInt=1,
-    *, means:bool=True, # probabilities of ink; False: a coin tossed for each pixel
+    cvae:CVAE, x:Float[Tensor, "batch {cvae.x_dim}"], num_quadrant_inputs:int, # 1, 2 or 3
+    num_samples:PositiveInt=1, *, means:bool=True, # False: a coin tossed for each pixel
 ) -> Float[Tensor, "{num_samples} batch 28 28"]:
     "Visible pixels with answers around them, each from its own draw of z from the prior"
     y = cvae.sample(x, num_samples, means=means)

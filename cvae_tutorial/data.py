@@ -20,8 +20,7 @@ from .kit.pairs import Pairs, check_pairs, choose_device, split_pairs
 # %% ../nbs/00_data.ipynb #7a125cff
 @typed
 def visible_mask(
-    num_quadrant_inputs, # 1, 2 or 3
-    height:PositiveInt=28, width:PositiveInt=28,
+    num_quadrant_inputs, height:PositiveInt=28, width:PositiveInt=28, # quadrants: 1, 2 or 3
 ) -> Shaped[Tensor, "height width"]: # bool; ValueError for another number of quadrants
     "True where a pixel is visible: bottom left, with 2 top left too, with 3 top right too"
     check_choice("Number of quadrants as inputs", num_quadrant_inputs, (1, 2, 3))
@@ -34,8 +33,7 @@ def visible_mask(
 # %% ../nbs/00_data.ipynb #e97c2a3f
 @typed
 def split_quadrants(
-    images:Shaped[Tensor, "*batch height width"],
-    num_quadrant_inputs:int, # 1, 2 or 3
+    images:Shaped[Tensor, "*batch height width"], num_quadrant_inputs:int, # 1, 2 or 3
 ) -> tuple[Shaped[Tensor, "*batch visible"], Shaped[Tensor, "*batch hidden"]]: # x and y
     "Cut images into visible and hidden pixels"
     mask = visible_mask(num_quadrant_inputs, *images.shape[-2:]).to(images.device)
@@ -57,18 +55,16 @@ def join_quadrants(
     return images
 
 # %% ../nbs/00_data.ipynb #961c7415
-@typed
-def count_quadrants(x:Shaped[Tensor, "*batch visible"], y:Shaped[Tensor, "*batch hidden"]) -> int:
+def count_quadrants(x:Tensor, y:Tensor) -> int: # (..., visible), (..., hidden)
     "How many quadrants are visible, by the number of pixels"
-    check_choice("the number of pixels in x and in y", (x.shape[-1], y.shape[-1]),
-                 [(196, 588), (392, 392), (588, 196)])
-    return x.shape[-1]//196
+    widths = {(196*n, 784 - 196*n): n for n in (1, 2, 3)}
+    check_choice("the number of pixels in x and in y", (x.shape[-1], y.shape[-1]), widths)
+    return widths[x.shape[-1], y.shape[-1]]
 
 # %% ../nbs/00_data.ipynb #f663ae28
 def get_pairs(
-    num_quadrant_inputs:int,       # 1, 2 or 3
-    root=None,                     # where the digits are, see `find_mnist`
-    device:str|torch.device="cpu", # see `choose_device`
+    num_quadrant_inputs:int,  # 1, 2 or 3
+    root=None, device="cpu",  # see `find_mnist` and `choose_device`
 ) -> dict[str, Pairs]: # by split: train, val and test
     "All splits in memory, as visible and hidden pixels: the fast path that training takes"
     visible_mask(num_quadrant_inputs) # refuses a wrong number at once
@@ -81,8 +77,7 @@ def get_pairs(
 # %% ../nbs/00_data.ipynb #1bff69ff
 @typed
 def find_twins(
-    x:Float[Tensor, "batch visible"],
-    x_train:Float[Tensor, "count visible"],
+    x:Float[Tensor, "batch visible"], x_train:Float[Tensor, "count visible"],
     count:PositiveInt=9,
 ) -> tuple[Float[Tensor, "batch found"], Int[Tensor, "batch found"]]: # closest first
     "Distances to the training inputs closest to each input, and which these are"
@@ -92,12 +87,10 @@ def find_twins(
 # %% ../nbs/00_data.ipynb #8d933fb0
 @typed
 def find_ambiguous(
-    pairs:dict[str, Pairs], # from `get_pairs`
-    count:PositiveInt=6,
+    pairs:dict[str, Pairs], count:PositiveInt=6, # pairs from `get_pairs`
 ) -> Int[Tensor, "found"]: # indices into pairs["val"], the most ambiguous first
     "Inputs in the first 2,000 of validation whose close twins disagree most on the digit"
     x, digits = pairs["val"].x[:2000], pairs["train"].digits
-    check_number("count", count, 1, len(x))
     distances, twins = find_twins(x, pairs["train"].x)
     classes = F.one_hot(digits[twins], 10).float().mean(1)
     entropy = torch.special.entr(classes).sum(1)
@@ -122,10 +115,7 @@ class ToTensor:
 # %% ../nbs/00_data.ipynb #8778e337
 class MaskImages:
     "Add `input` (the visible pixels) and `output` (the hidden ones), the rest `mask_with`"
-    def __init__(self,
-        num_quadrant_inputs:int, # 1, 2 or 3; anything else raises ValueError
-        mask_with:float=-1,      # stands in place of a pixel; in 0..1 it reads as a grey
-    ):
+    def __init__(self, num_quadrant_inputs:int, mask_with:float=-1): # 1, 2 or 3, or ValueError
         visible_mask(num_quadrant_inputs) # refuses a wrong number at once
         self.num_quadrant_inputs, self.mask_with = num_quadrant_inputs, mask_with
 
@@ -139,10 +129,8 @@ class MaskImages:
 class CVAEMNIST(Dataset):
     "MNIST as samples `{'original', 'digit'}`, transformed one by one or a batch at a time"
     def __init__(self,
-        root=None,              # see `find_mnist`
-        train:bool=True,        # the training images, or the test images
-        transform=None,         # takes and returns a sample
-        download:bool=False,    # may torchvision download into `root`?
+        root=None, train:bool=True, # see `load_mnist`
+        transform=None, download:bool=False, # a transform takes and returns a sample
         *, split:str|None=None, # "train", "val" or "test", in place of `train`
     ):
         data = load_digits(split, root) if split else load_mnist(train, root, download)
@@ -158,8 +146,7 @@ class CVAEMNIST(Dataset):
 # %% ../nbs/00_data.ipynb #088bd661
 @typed
 def get_data(
-    num_quadrant_inputs, batch_size:PositiveInt, # quadrants: 1, 2 or 3
-    *, root=None, # see `find_mnist`
+    num_quadrant_inputs, batch_size:PositiveInt, *, root=None, # 1, 2 or 3; see `find_mnist`
 ) -> tuple[dict, dict, dict]: # datasets, dataloaders, dataset_sizes; keys train, val, test
     "Datasets and dataloaders of puzzle samples `{'original', 'digit', 'input', 'output'}`"
     transform = Compose([ToTensor(), MaskImages(num_quadrant_inputs)])

@@ -21,8 +21,7 @@ from .data import join_quadrants
 from .kit.checks import NonNegativeInt, PositiveInt, check_values, typed
 
 # %% ../nbs/04_evaluation.ipynb #14c3bc61
-@typed
-def log_mean_exp(log_values:Float[Tensor, "samples *rest"]) -> Float[Tensor, "*rest"]:
+def log_mean_exp(log_values:Tensor) -> Tensor: # (samples, ...) -> (...)
     "The logarithm of the mean over the first dimension, without overflow"
     return log_values.logsumexp(0) - math.log(len(log_values))
 
@@ -44,10 +43,8 @@ def _estimates(model, x:Tensor, y:Tensor, samples:int) -> dict[str, Tensor]: # n
 @torch.no_grad()
 @typed
 def estimate_nll(
-    model, # a CVAE, or anything with its prior(x), recognition(x, y), generation(x, z)
-    x:Float[Tensor, "count given"], y:Float[Tensor, "count predicted"],
-    samples:PositiveInt=100, # S, draws of z per image
-    *, rows:PositiveInt=5_000, # pictures in memory at a time
+    model, x:Float[Tensor, "count given"], y:Float[Tensor, "count predicted"], # a CVAE, or alike
+    samples:PositiveInt=100, *, rows:PositiveInt=5_000, # S; pictures in memory at a time
 ) -> dict[str, Float[Tensor, "count"]]: # estimator -> negative log-likelihood, nats per image
     "Three estimates of -log p(y|x): `elbo`, `prior_mc` and `is` (importance sampling)"
     check_values("y", y) # ValueError
@@ -101,8 +98,7 @@ def mean_and_stderr(values:Float[Tensor, "count"]) -> tuple[float, float]: # one
 def completion_rows(
     baseline:BaselineNet, cvae:CVAE,
     x:Float[Tensor, "batch visible"], y:Float[Tensor, "batch hidden"],
-    num_quadrant_inputs:int, # 1, 2 or 3
-    num_samples:PositiveInt=10, seed:NonNegativeInt=0,
+    num_quadrant_inputs:int, num_samples:PositiveInt=10, seed:NonNegativeInt=0,
 ) -> dict[str, Float[Tensor, "batch 28 28"]]: # label -> pictures, for `show_digits`
     "Input, truth, baseline's answer and the CVAE's samples (decoder means) side by side"
     with torch.random.fork_rng():

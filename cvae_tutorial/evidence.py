@@ -61,8 +61,7 @@ def picture_sources(
 # %% ../nbs/08_evidence.ipynb #a87309d9
 @typed
 def coverage(
-    cvae, x:Float[Tensor, "batch visible"], y:Float[Tensor, "batch hidden"],
-    counts:tuple[PositiveInt, ...]=POWERS, # the values of N
+    cvae, x:Float[Tensor, "batch visible"], y:Float[Tensor, "batch hidden"], counts=POWERS, # N
 ) -> dict[int, Float[Tensor, "batch"]]: # N -> mean squared pixel distance
     "From the best of N samples (decoder means) to the truth"
     distances = {N: [] for N in sorted(counts)}

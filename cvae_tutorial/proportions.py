@@ -12,8 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .data import join_quadrants
-from .kit.checks import NonNegativeInt, PositiveInt, Probability
-from .kit.checks import check_values, typed
+from .kit.checks import NonNegativeInt, PositiveInt, Probability, typed
 from .kit.pairs import Pairs
 from .sharpness import draw_means
 
@@ -22,8 +21,7 @@ from .sharpness import draw_means
 @typed
 def class_mix(
     cvae, reader, x:Float[Tensor, "batch visible"],
-    num_quadrant_inputs:int, # 1, 2 or 3
-    samples:int=256,         # N, an even number
+    num_quadrant_inputs:int, samples:int=256, # N, an even number
 ) -> Float[Tensor, "2 batch 10"]: # from each half of the samples; their mean is the whole mix
     "The digits that samples show, as probabilities"
     if samples < 2 or samples % 2: raise ValueError(f"samples must be even, not {samples}")
@@ -36,19 +34,14 @@ def class_mix(
 # %% ../nbs/07_proportions.ipynb #1e804745
 @typed
 def class_scores(
-    mix:Float[Tensor, "batch 10"], # probabilities
-    digits:Int[Tensor, "batch"],   # true classes
+    mix:Float[Tensor, "batch 10"], digits:Int[Tensor, "batch"], # probabilities, true classes
 ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]: # log score in nats, Brier score
     "Two proper scores, lower is better"
-    check_values("digits", digits, 0, 9) # ValueError
     log_score = -mix.clamp(min=1e-6).gather(1, digits[:, None])[:, 0].log()
     return log_score, (mix - F.one_hot(digits, 10)).square().sum(1)
 
 # %% ../nbs/07_proportions.ipynb #a17e913f
-def finite_sample_scores(
-    halves:Float[Tensor, "2 batch 10"], # from `class_mix`
-    digits:Int[Tensor, "batch"],
-) -> tuple[Tensor, Tensor]: # log score and Brier score, (batch,) each
+def finite_sample_scores(halves:Tensor, digits:Tensor): # as of `class_mix`; `class_scores`
     "Scores extrapolated to many samples: the error falls about as 1/N, so 2 s(N) - s(N/2)"
     whole = class_scores(halves.mean(0), digits)
     half = [torch.stack(s).mean(0) for s in zip(*(class_scores(m, digits) for m in halves))]
@@ -59,8 +52,7 @@ def finite_sample_scores(
 @typed
 def class_share(
     cvae, reader, x:Float[Tensor, "batch visible"],
-    num_quadrant_inputs:int, # 1, 2 or 3
-    samples:PositiveInt=256,
+    num_quadrant_inputs:int, samples:PositiveInt=256,
 ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]: # summed over the hidden pixels
     "Variance between the mean pictures of the digits, and variance between all pictures"
     parts = []
@@ -75,8 +67,7 @@ def class_share(
 @typed
 def make_followers(
     images:Float[Tensor, "count 28 28"], digits:Int[Tensor, "count"],
-    chance:Probability=.7,  # that a 0 follows; else a 1
-    seed:NonNegativeInt=0,
+    chance:Probability=.7, seed:NonNegativeInt=0, # that a 0 follows; else a 1
 ) -> Pairs: # x: the images as vectors; y: some picture of a 0 or a 1
     "A task with known proportions"
     random, x = torch.Generator().manual_seed(seed), images.flatten(1)

@@ -42,11 +42,8 @@ class DigitClassifier(nn.Module):
 
 # %% ../nbs/06_reader.ipynb #ed5d4fd2
 @torch.no_grad()
-def set_temperature(
-    net:nn.Module,           # logits(x) from a last layer net.net[-1], changed in place
-    x:Tensor, digits:Tensor, # validation inputs and their classes (count,)
-) -> float: # the temperature
-    "Divide the logits by the number, 0.5 to 3, that makes `digits` most probable"
+def set_temperature(net:nn.Module, x:Tensor, digits:Tensor) -> float: # validation inputs, classes
+    "Divide net's logits, from net.net[-1], by the number, 0.5 to 3, that makes `digits` most probable"
     logits = net.logits(x)
     def nll(T): return F.cross_entropy(logits/T, digits).item()
     T = min((n/100 for n in range(50, 301)), key=nll)
@@ -57,8 +54,7 @@ def set_temperature(
 # %% ../nbs/06_reader.ipynb #79214f26
 @typed
 def train_classifier(
-    pairs:dict[str, Pairs], # from `get_pairs`
-    whole:bool=False,       # read whole digits; else the visible pixels alone
+    pairs:dict[str, Pairs], whole:bool=False, # read whole digits; else visible pixels alone
     *, seed:NonNegativeInt=0, epochs=8, lr=2e-3, augment:Callable|None=None, # see `fit`
 ) -> BaselineNet|DigitClassifier: # its `logits` are calibrated on validation
     "Fit a net to tell the ten digits apart, and set its temperature"

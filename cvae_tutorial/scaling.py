@@ -21,15 +21,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from .data import get_pairs
 from .kit.checkpoints import save_net
-from .kit.checks import check_number
 from .kit.pairs import Pairs
 from .training import elbo_loss, shift_digits, train_cvae
 
 # %% ../nbs/14_scaling.ipynb #5b53a344
-def own_share(
-    pairs:dict[str, Pairs], # the same in every process
-) -> dict[str, Pairs]: # of n processes each gets every n-th pair, all equally many
-    "The pairs that this process fits, without their digits"
+def own_share(pairs:dict[str, Pairs]) -> dict[str, Pairs]: # the same pairs in every process
+    "Of n processes each gets every n-th pair, all equally many, without the digits"
     rank, count = dist.get_rank(), dist.get_world_size()
     def share(p):
         part = slice(rank, len(p.x)//count*count, count)
@@ -48,9 +45,8 @@ class LossModule(nn.Module):
 
 # %% ../nbs/14_scaling.ipynb #149cd244
 def parallel_loss(
-    net:nn.Module,                # the same weights in every process from here on
-    make_loss:Callable=elbo_loss, # from a net to loss(x, y), the mean over a batch
-) -> Callable[[Tensor, Tensor], Tensor]: # loss(x, y) of this process's share -> scalar
+    net:nn.Module, make_loss:Callable=elbo_loss, # the net has the same weights everywhere then
+) -> Callable: # loss(x, y) of this process's share, scalar
     "A loss whose gradients are means over all processes, and outside of training its value"
     together = DistributedDataParallel(LossModule(net, make_loss))
     torch.manual_seed(torch.initial_seed() + dist.get_rank()) # batches and draws of its own
@@ -77,7 +73,6 @@ def train_in_parallel(
     dist.init_process_group() # NCCL between GPUs, Gloo between CPUs
     if torch.cuda.is_available(): torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     count = dist.get_world_size()
-    check_number("batch_size", batch_size, count)
     pairs = own_share(get_pairs(quadrants, data, "auto"))
     cvae, history = train_cvae(pairs, hidden=hidden, epochs=epochs, seed=seed,
         make_loss=parallel_loss, augment=shift_digits, batch_size=batch_size//count)

@@ -18,8 +18,7 @@ from .kit.checks import PositiveInt, check_number, check_values, typed
 # %% ../nbs/05_sharpness.ipynb #bcbe475a
 @typed
 def reliability(
-    predicted:Float[Tensor, "count"], observed:Float[Tensor, "count"], # both 0..1
-    bins:PositiveInt=20,
+    predicted:Float[Tensor, "count"], observed:Float[Tensor, "count"], bins:PositiveInt=20,
 ) -> Float[Tensor, "filled 3"]: # mean prediction, mean of what came, share of the count
     "Compare predictions of about the same size with what came"
     check_values("predicted", predicted, -1e-4, 1 + 1e-4) # ValueError
@@ -30,19 +29,15 @@ def reliability(
     return torch.cat([sums[:, :2]/sums[:, 2:], sums[:, 2:]/len(rows)], 1)
 
 # %% ../nbs/05_sharpness.ipynb #d684039d
-@typed
-def calibration_error(
-    table:Float[Tensor, "filled 3"], # from `reliability`
-) -> float: # 0..1
+def calibration_error(table:Tensor) -> float: # from `reliability`; 0..1
     "Expected calibration error: the mean distance between prediction and what came"
     return ((table[:, 0] - table[:, 1]).abs()*table[:, 2]).sum().item()
 
 # %% ../nbs/05_sharpness.ipynb #578e31ed
 @typed
 def draw_means(
-    cvae, # or anything with its sample(x, n)
-    x:Float[Tensor, "batch visible"], samples:PositiveInt,
-    *, rows:PositiveInt=20_000, # pictures in memory at a time
+    cvae, x:Float[Tensor, "batch visible"], # or anything with its sample(x, n)
+    samples:PositiveInt, *, rows:PositiveInt=20_000, # pictures in memory at a time
 ) -> Iterator: # of (slice of the batch, its decoder means (samples, part, hidden))
     "Samples for a few inputs at a time, each from its own draw of z from the prior"
     size = max(1, rows//samples)
@@ -55,8 +50,7 @@ POWERS = tuple(2**n for n in range(11)) # 1, 2, 4 ... 1024
 
 @typed
 def averaging(
-    baseline, cvae, x:Float[Tensor, "batch visible"],
-    counts:tuple[PositiveInt, ...]=POWERS, # the values of K
+    baseline, cvae, x:Float[Tensor, "batch visible"], counts:tuple[PositiveInt, ...]=POWERS, # K
 ) -> dict[int, Float[Tensor, "batch"]]: # K -> mean squared pixel distance
     "From the mean of K samples to the baseline's picture"
     distances = {K: [] for K in sorted(counts)}
@@ -66,11 +60,8 @@ def averaging(
     return {K: torch.cat(parts) for K, parts in distances.items()}
 
 # %% ../nbs/05_sharpness.ipynb #7fa3787b
-def floor_and_variance(
-    distances:dict[int, float], # K -> mean squared distance, for two or more values of K
-) -> tuple[float, float]: # f squared, v
-    "The line f**2 + v/K through the first and the last K"
-    check_number("the number of distances", len(distances), 2) # ValueError
+def floor_and_variance(distances:dict[int, float]) -> tuple[float, float]: # f squared, v
+    "The line f**2 + v/K through the first and the last K -> mean squared distance"
     (one, first), *_, (many, last) = distances.items()
     v = (first - last)/(1/one - 1/many)
     return last - v/many, v

@@ -27,9 +27,8 @@ from .kit.pairs import Pairs, check_pairs
 
 # %% ../nbs/03_training.ipynb #45f02fd3
 def elbo_loss(
-    cvae:CVAE,
-    elbo:ELBO|None=None, # Pyro's, with `differentiable_loss`; None: the exact-KL bound
-) -> Callable[[Tensor, Tensor], Tensor]: # loss(x, y): visible and hidden (B, n) -> scalar
+    cvae:CVAE, elbo:ELBO|None=None, # Pyro's, with `differentiable_loss`; None: the exact-KL bound
+) -> Callable: # loss(x, y) of a batch, scalar
     "The negative ELBO in nats per image, as a function of a batch"
     elbo = elbo or TraceMeanField_ELBO()
     def loss(x, y):
@@ -40,14 +39,11 @@ def elbo_loss(
 # %% ../nbs/03_training.ipynb #7568c508
 @typed
 def train_cvae(
-    pairs:dict[str, Pairs],     # from `get_pairs`, or `split_pairs` for one's own
-    *, z_dim:int=50,
-    hidden:int=400,             # width of the hidden layers of all three networks
+    pairs:dict[str, Pairs], # from `get_pairs`, or `split_pairs` for one's own
+    *, z_dim:int=50, hidden:int=400, # width of the hidden layers of all three networks
     baseline_net=None, decoder_sees_x=True, prior_sees_x=True, likelihood="pixels", # see `CVAE`
     make_loss:Callable=elbo_loss, # from a CVAE to loss(x, y), nats per image
-    epochs:PositiveInt=60, lr:float=2e-3, # see `fit`
-    seed:NonNegativeInt=0,
-    **kwargs,                   # for `fit`
+    epochs:PositiveInt=60, lr:float=2e-3, seed:NonNegativeInt=0, **kwargs, # see `fit`
 ) -> tuple[CVAE, list[dict]]: # the CVAE at its best validation epoch, and its history
     "Make and fit a CVAE; one seed makes one result"
     if likelihood == "pixels": check_pairs(pairs, 0, 1)
@@ -76,8 +72,7 @@ def shift_digits(x:Tensor, y:Tensor) -> tuple[Tensor, Tensor]: # (batch, visible
 
 # %% ../nbs/03_training.ipynb #8daa03a6
 def load_pretrained(
-    num_quadrant_inputs:int, # 1, 2 or 3; anything else raises ValueError
-    device="cpu",            # see `choose_device`
+    num_quadrant_inputs:int, device="cpu", # 1, 2 or 3, or ValueError; see `choose_device`
 ) -> tuple[BaselineNet, CVAE]:
     "The trained networks inside the package"
     visible_mask(num_quadrant_inputs)

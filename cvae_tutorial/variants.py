@@ -25,10 +25,8 @@ from .training import elbo_loss
 
 # %% ../nbs/09_variants.ipynb #12526537
 @typed
-def kl_weighted_loss(
-    cvae:CVAE, weight:NonNegativeFloat=1, # of the divergence; 1: the negative ELBO
-) -> Callable[[Tensor, Tensor], Tensor]: # loss(x, y), nats per image
-    "Fit plus weighted divergence"
+def kl_weighted_loss(cvae:CVAE, weight:NonNegativeFloat=1) -> Callable: # loss(x, y)
+    "Fit plus weighted divergence, nats per image; with weight 1 the negative ELBO"
     def loss(x, y):
         with pyro.validation_enabled(False):
             q, p = cvae.recognition(x, y), cvae.prior(x)
@@ -37,9 +35,7 @@ def kl_weighted_loss(
     return loss
 
 # %% ../nbs/09_variants.ipynb #7e0a9641
-def prior_drawn_loss(
-    cvae:CVAE,
-) -> Callable[[Tensor, Tensor], Tensor]: # loss(x, y), nats per image
+def prior_drawn_loss(cvae:CVAE) -> Callable: # loss(x, y), nats per image
     "Fit alone, with one z per image from the prior network (GSNN; Sohn, Lee and Yan, 2015)"
     def loss(x, y):
         with pyro.validation_enabled(False):
@@ -66,9 +62,7 @@ TRAININGS = {"KL weight 1": kl_weighted_loss, # the control: the negative ELBO
 
 # %% ../nbs/09_variants.ipynb #f7db2b1f
 @typed
-def importance_weighted_loss(
-    cvae:CVAE, samples:PositiveInt=5, # S
-) -> Callable[[Tensor, Tensor], Tensor]: # loss(x, y), nats per image
+def importance_weighted_loss(cvae:CVAE, samples:PositiveInt=5) -> Callable: # loss(x, y)
     "Minus the logarithm of the mean of S importance weights (Burda and others, 2016)"
     def loss(x, y):
         with pyro.validation_enabled(False):
@@ -80,9 +74,7 @@ def importance_weighted_loss(
 
 # %% ../nbs/09_variants.ipynb #9fd8eec6
 @typed
-def hybrid_loss(
-    cvae:CVAE, share:Probability=.5, # of the negative ELBO
-) -> Callable[[Tensor, Tensor], Tensor]: # loss(x, y), nats per image
+def hybrid_loss(cvae:CVAE, share:Probability=.5) -> Callable: # of the ELBO; loss(x, y)
     "Negative ELBO and `prior_drawn_loss` in one (Sohn, Lee and Yan, 2015)"
     bound, drawn = elbo_loss(cvae), prior_drawn_loss(cvae)
     return lambda x, y: share*bound(x, y) + (1 - share)*drawn(x, y)

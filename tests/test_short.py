@@ -100,7 +100,7 @@ def test_takes_five_minutes(page, prose):
 def test_explains_every_word_that_it_uses(prose):
     unexplained = r"\b(nats?|posterior|prior|decoders?|encoders?|ELBO|likelihood|entropy|divergence|latent variable|baseline|Bernoulli|variational inference|loss|logits?)\b"
     assert re.findall(unexplained, prose, re.I) == []
-    for word, explained in {"latent": "called latent, hidden", "CVAE": "The whole is a conditional variational autoencoder (CVAE)",
+    for word, explained in {"latent": "called latent, that is, hidden", "CVAE": "Such a network is called a conditional variational autoencoder (CVAE)",
                             "sample": "a new picture, called a sample", "variance": "the variance, the average squared distance of the ink from its average",
                             "uncertainty": "doubt (the field says uncertainty)"}.items():
         assert prose.find(explained) >= 0 and prose.find(explained) <= prose.find(word) <= prose.find(explained) + len(explained), word

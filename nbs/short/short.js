@@ -143,7 +143,7 @@ customElements.define("short-answer", class extends Widget {
 customElements.define("short-coin", class extends Widget {
   start() {
     this.insertAdjacentHTML("beforeend", `<div class="sliders">${slider("heads", "Heads:", 0, 1, 0.01)}
-      ${slider("tails", "Tails:", 0, 1, 0.01)}${slider("chance", "Chance:", 0.02, 0.98, 0.01)}</div>
+      ${slider("tails", "Tails:", 0, 1, 0.01)}${slider("chance", "Chance of H:", 0.02, 0.98, 0.01)}</div>
       <p class="said"><button type="button">Let it learn</button> <output data-part="said"></output></p>`);
     this.find();
     this.querySelector("button").addEventListener("click", () => this.learn());

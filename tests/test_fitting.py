@@ -1,0 +1,131 @@
+"The best epoch is kept, and a stopped training goes on and ends as if nobody had stopped it."
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import ROOT
+
+from cvae_tutorial.baseline import BaselineNet, bce_loss, train_baseline
+from cvae_tutorial.data import get_pairs
+from cvae_tutorial.kit.fitting import fit
+from cvae_tutorial.training import shift_digits, train_cvae
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    "The sample with one visible quadrant, cut to 1,000 digits a split"
+    return {split: replace(p, x=p.x[:1000], y=p.y[:1000], digits=p.digits[:1000]) for split, p in get_pairs(1).items()}
+
+
+def test_keeps_the_best_epoch_and_stops_early(pairs):
+    "A small set is soon memorized: validation turns, and the weights of the turning point are kept"
+    torch.manual_seed(0)
+    train = replace(pairs["train"], x=pairs["train"].x[:200], y=pairs["train"].y[:200])
+    net = BaselineNet(200, 200, x_dim=196, y_dim=588)
+    history = fit(net, bce_loss(net), train, pairs["val"], epochs=300, lr=3e-3, patience=4)
+    losses = [record["val"] for record in history]
+    best = losses.index(min(losses))
+    assert len(history) == best + 1 + 4 < 300
+    with torch.no_grad(): assert bce_loss(net)(pairs["val"].x, pairs["val"].y).item() == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_a_loss_that_is_not_finite_stops(pairs):
+    net = BaselineNet(20, 20, x_dim=196, y_dim=588)
+    with pytest.raises(FloatingPointError, match="step .*batch of .*smaller lr"):
+        fit(net, bce_loss(net), pairs["train"], pairs["val"], epochs=2, lr=1e30)
+    assert all(weight.isfinite().all() for weight in net.state_dict().values())
+
+
+# ---- Stopped and going on ----
+
+@pytest.fixture(scope="module")
+def few(pairs):
+    "500 digits a split"
+    return {split: replace(p, x=p.x[:500], y=p.y[:500], digits=p.digits[:500]) for split, p in pairs.items()}
+
+
+class Stop(Exception): pass
+
+
+def stop_after(last):
+    def stop(epoch, net):
+        if epoch == last: raise Stop
+    return stop
+
+
+def small(pairs, **kwargs):
+    return train_cvae(pairs, z_dim=4, hidden=24, epochs=6, batch_size=100, augment=shift_digits, seed=3, **kwargs)
+
+
+def told(history):
+    return [(r["epoch"], r["train"], r["val"]) for r in history]
+
+
+@pytest.mark.parametrize("last", [1, 4, 6])
+def test_goes_on_to_the_same_weights(few, tmp_path, last):
+    net, history = small(few)
+    with pytest.raises(Stop): small(few, resume=tmp_path/"progress", callback=stop_after(last))
+    again, goes_on = small(few, resume=tmp_path/"progress")
+    assert told(goes_on) == told(history)
+    assert all(torch.equal(w, again.state_dict()[name]) for name, w in net.state_dict().items())
+
+
+def test_goes_on_with_its_patience(few, tmp_path):
+    "A fit that stopped early does not train further"
+    kwargs = dict(hidden=200, epochs=60, lr=5e-3, patience=3, batch_size=50)
+    _, history = train_baseline(few, resume=tmp_path/"progress", **kwargs)
+    assert len(history) < 60
+    assert train_baseline(few, resume=tmp_path/"progress", **kwargs)[1] == history
+
+
+def test_the_progress_of_another_fit_is_refused(few, tmp_path):
+    small(few, resume=tmp_path/"progress")
+    with pytest.raises(ValueError, match="progress belongs to another fit.*Delete it"):
+        train_baseline(few, hidden=24, epochs=6, batch_size=100, seed=3, resume=tmp_path/"progress")
+    content = (tmp_path/"progress").read_bytes()
+    (tmp_path/"progress").write_bytes(content[:len(content)//2])
+    with pytest.raises(ValueError, match="progress is damaged"): small(few, resume=tmp_path/"progress")
+
+
+RUN = """
+import sys, json
+from cvae_tutorial import data
+from cvae_tutorial.kit import mnist
+from cvae_tutorial.reports import run
+load = data.load_digits
+def few(split, root): # 400 digits a split, so that a run takes a moment
+    d = load(split, root)
+    return mnist.Digits(d.images[:400], d.digits[:400], d.source)
+data.load_digits = few
+records = run.run(epochs=4, seed=5, device="cpu", out=sys.argv[1])
+print(json.dumps([{k: v for k, v in r.items() if k != "train_seconds"} for r in records]))
+"""
+
+
+def start(out):
+    return subprocess.Popen([sys.executable, "-c", RUN, out], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                            env={**os.environ, "CVAE_TUTORIAL_DATA": "sample"}, cwd=ROOT)
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(200, marks=pytest.mark.long)])
+def test_killed_at_any_moment(tmp_path, kills):
+    "SIGKILL at random moments of a run; the next one always goes on, and the last ends with the numbers of an unbroken one"
+    began = time.monotonic()
+    unbroken = json.loads(start(tmp_path/"unbroken").communicate()[0])
+    takes, moments, killed = time.monotonic() - began, random.Random(0), 0
+    while killed < kills:
+        process = start(tmp_path/"broken")
+        try: printed = process.communicate(timeout=moments.uniform(0, 1.1*takes))[0]
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            killed += 1
+        else: assert json.loads(printed) == unbroken  # it was through before the kill
+    assert json.loads(start(tmp_path/"broken").communicate()[0]) == unbroken
