@@ -1,4 +1,4 @@
-"Measure what README.md lists, and write results/benchmarks.json."
+"Measure what README.md lists, and write cvae_tutorial/results/benchmarks.json."
 import argparse
 import json
 import os
@@ -12,11 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from cvae_tutorial.baseline import BaselineNet, baseline_nll, train_baseline, train_epoch
+from cvae_tutorial.baseline import BaselineNet, baseline_nll, train_baseline
 from cvae_tutorial.cvae import CVAE
-from cvae_tutorial.data import Pairs, get_pairs, join_quadrants
+from cvae_tutorial.data import get_pairs, join_quadrants
 from cvae_tutorial.evaluation import estimate_nll
-from cvae_tutorial.run import write_json
+from cvae_tutorial.kit.files import write_json
+from cvae_tutorial.kit.fitting import train_epoch
+from cvae_tutorial.kit.pairs import Pairs
 from cvae_tutorial.training import elbo_loss, train_cvae
 from pyro.infer import Trace_ELBO
 from torch.utils.flop_counter import FlopCounterMode
@@ -145,7 +147,7 @@ def matmul_share(pairs, batch_size: int = 512) -> dict:
 
 def memory(data: str) -> dict:
     with tempfile.TemporaryDirectory() as folder:
-        code = "import sys; from cvae_tutorial.run import main; sys.exit(main())"
+        code = "import sys; from cvae_tutorial.reports.command import main; sys.exit(main())"
         command = "run", "--data", data, "--epochs", "1", "--device", "cpu", "--out", folder
         process = subprocess.Popen([sys.executable, "-c", code, *command], stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
@@ -182,7 +184,7 @@ def main():
     parser.add_argument("--pyro", help="checkout of pyro-ppl/pyro")
     parser.add_argument("--numpyro", help="checkout of pyro-ppl/numpyro")
     parser.add_argument("--numpyro-python", help="a Python with NumPyro, JAX, Flax and Optax")
-    parser.add_argument("--out", default="results/benchmarks.json")
+    parser.add_argument("--out", default="cvae_tutorial/results/benchmarks.json")
     parser.add_argument("--only", nargs="+", help="parts to measure; the others stay as the file has them")
     args = parser.parse_args()
     if args.numpyro and not args.numpyro_python: parser.error("--numpyro needs --numpyro-python")

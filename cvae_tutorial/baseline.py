@@ -40,7 +40,7 @@ class BaselineNet(nn.Module):
     "A multilayer perceptron from visible pixels to each hidden pixel's probability of ink"
     @typed
     def __init__(self,
-        hidden_1:PositiveInt, hidden_2:PositiveInt, # width of the first hidden layer; of two more
+        hidden_1:PositiveInt, hidden_2:PositiveInt, # widths: first hidden layer; two more
         *, x_dim:PositiveInt=784, # visible pixels in; 784: images with hidden ones marked
         y_dim:PositiveInt=784,    # hidden pixels out; 784: a whole image
     ):
@@ -59,9 +59,10 @@ class BaselineNet(nn.Module):
 # %% ../nbs/01_baseline.ipynb #81eb18c3
 @typed
 def baseline_nll(
-    net:BaselineNet, x:Float[Tensor, "batch {net.x_dim}"], y:Float[Tensor, "batch {net.y_dim}"],
+    net:BaselineNet,
+    x:Float[Tensor, "batch {net.x_dim}"], y:Float[Tensor, "batch {net.y_dim}"],
 ) -> Float[Tensor, "batch"]: # nats
-    "Binary cross-entropy of each image: minus the log-probability that the net gave it"
+    "Binary cross-entropy of each image: minus the log-probability that the net gives it"
     loss = F.binary_cross_entropy_with_logits(net.logits(x), y, reduction="none")
     return loss.sum(1)
 
@@ -76,7 +77,7 @@ def train_baseline(
     pairs:dict[str, Pairs], *, hidden:PositiveInt=400, # from `get_pairs`; width of the layers
     epochs:PositiveInt=16, seed:NonNegativeInt=0, **kwargs, # for `fit`
 ) -> tuple[BaselineNet, list[dict]]: # the net at its best validation epoch, and its history
-    "Make and fit a baseline; one seed makes one result"
+    "Make and train a baseline; one seed gives one result"
     check_pairs(pairs, 0, 1)
     train, val = pairs["train"], pairs["val"]
     torch.manual_seed(seed)
@@ -96,7 +97,7 @@ def complete_baseline(
 # %% ../nbs/01_baseline.ipynb #7f9ba00c
 class MaskedBCELoss(nn.Module):
     "Binary cross-entropy summed over pixels and images, in nats; marked pixels add nothing"
-    def __init__(self, masked_with:float=-1): # the mark; a grey, in 0..1, raises ValueError
+    def __init__(self, masked_with:float=-1): # the mark; a value in 0..1 raises ValueError
         super().__init__()
         if not (masked_with < 0 or masked_with > 1):
             raise ValueError(f"masked_with must lie outside 0..1, not be {masked_with}")
@@ -105,7 +106,7 @@ class MaskedBCELoss(nn.Module):
     @typed
     def forward(self,
         input:Float[Tensor, "batch *pixels"], target:Shaped[Tensor, "batch *targets"],
-    ) -> Float[Tensor, ""]: # RuntimeError if they are not as many, or outside 0..1
+    ) -> Float[Tensor, ""]: # RuntimeError if the sizes differ, or outside 0..1
         target = target.reshape(input.shape).to(input)
         known = target != self.masked_with
         target = target.where(known, 0.)

@@ -22,7 +22,7 @@ from .kit.pairs import Pairs, check_pairs, choose_device, split_pairs
 def visible_mask(
     num_quadrant_inputs, height:PositiveInt=28, width:PositiveInt=28, # quadrants: 1, 2 or 3
 ) -> Shaped[Tensor, "height width"]: # bool; ValueError for another number of quadrants
-    "True where a pixel is visible: bottom left, with 2 top left too, with 3 top right too"
+    "True where a pixel is visible: bottom left; with 2 also top left; with 3 also top right"
     check_choice("Number of quadrants as inputs", num_quadrant_inputs, (1, 2, 3))
     mask, (h, w) = torch.zeros(height, width, dtype=torch.bool), (height//2, width//2)
     mask[h:, :w] = True
@@ -80,7 +80,7 @@ def find_twins(
     x:Float[Tensor, "batch visible"], x_train:Float[Tensor, "count visible"],
     count:PositiveInt=9,
 ) -> tuple[Float[Tensor, "batch found"], Int[Tensor, "batch found"]]: # closest first
-    "Distances to the training inputs closest to each input, and which these are"
+    "The training inputs closest to each input: their distances and indices"
     check_number("count", count, 1, len(x_train))
     return torch.cdist(x, x_train.to(x)).topk(count, largest=False)
 
@@ -89,7 +89,7 @@ def find_twins(
 def find_ambiguous(
     pairs:dict[str, Pairs], count:PositiveInt=6, # pairs from `get_pairs`
 ) -> Int[Tensor, "found"]: # indices into pairs["val"], the most ambiguous first
-    "Inputs in the first 2,000 of validation whose close twins disagree most on the digit"
+    "Of the first 2,000 validation inputs, those whose close twins disagree most on the digit"
     x, digits = pairs["val"].x[:2000], pairs["train"].digits
     distances, twins = find_twins(x, pairs["train"].x)
     classes = F.one_hot(digits[twins], 10).float().mean(1)

@@ -43,7 +43,7 @@ def _estimates(model, x:Tensor, y:Tensor, samples:int) -> dict[str, Tensor]: # n
 @torch.no_grad()
 @typed
 def estimate_nll(
-    model, x:Float[Tensor, "count given"], y:Float[Tensor, "count predicted"], # a CVAE, or alike
+    model, x:Float[Tensor, "count given"], y:Float[Tensor, "count predicted"], # model: as CVAE
     samples:PositiveInt=100, *, rows:PositiveInt=5_000, # S; pictures in memory at a time
 ) -> dict[str, Float[Tensor, "count"]]: # estimator -> negative log-likelihood, nats per image
     "Three estimates of -log p(y|x): `elbo`, `prior_mc` and `is` (importance sampling)"
@@ -88,7 +88,7 @@ LABELS = {"bce": "cross-entropy", "elbo": "negative ELBO", "prior_mc": "prior Mo
 
 # %% ../nbs/04_evaluation.ipynb #f93d7650
 @typed
-def mean_and_stderr(values:Float[Tensor, "count"]) -> tuple[float, float]: # one value: no error
+def mean_and_stderr(values:Float[Tensor, "count"]) -> tuple[float, float]: # one value: nan
     "The mean and its standard error"
     check_values("values", values) # ValueError
     return values.mean().item(), (values.std()/math.sqrt(len(values))).item()

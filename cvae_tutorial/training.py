@@ -27,7 +27,7 @@ from .kit.pairs import Pairs, check_pairs
 
 # %% ../nbs/03_training.ipynb #45f02fd3
 def elbo_loss(
-    cvae:CVAE, elbo:ELBO|None=None, # Pyro's, with `differentiable_loss`; None: the exact-KL bound
+    cvae:CVAE, elbo:ELBO|None=None, # Pyro's, with `differentiable_loss`; None: with exact KL
 ) -> Callable: # loss(x, y) of a batch, scalar
     "The negative ELBO in nats per image, as a function of a batch"
     elbo = elbo or TraceMeanField_ELBO()
@@ -39,13 +39,13 @@ def elbo_loss(
 # %% ../nbs/03_training.ipynb #7568c508
 @typed
 def train_cvae(
-    pairs:dict[str, Pairs], # from `get_pairs`, or `split_pairs` for one's own
+    pairs:dict[str, Pairs], # from `get_pairs`, or `split_pairs` for your own
     *, z_dim:int=50, hidden:int=400, # width of the hidden layers of all three networks
-    baseline_net=None, decoder_sees_x=True, prior_sees_x=True, likelihood="pixels", # see `CVAE`
+    baseline_net=None, decoder_sees_x=True, prior_sees_x=True, likelihood="pixels", # as CVAE
     make_loss:Callable=elbo_loss, # from a CVAE to loss(x, y), nats per image
     epochs:PositiveInt=60, lr:float=2e-3, seed:NonNegativeInt=0, **kwargs, # see `fit`
 ) -> tuple[CVAE, list[dict]]: # the CVAE at its best validation epoch, and its history
-    "Make and fit a CVAE; one seed makes one result"
+    "Make and train a CVAE; one seed gives one result"
     if likelihood == "pixels": check_pairs(pairs, 0, 1)
     train, val = pairs["train"], pairs["val"]
     pyro.set_rng_seed(seed)
@@ -58,14 +58,14 @@ def train_cvae(
 # %% ../nbs/03_training.ipynb #6d4f1005
 @typed
 def shift_images(images:Shaped[Tensor, "batch 28 28"]) -> Shaped[Tensor, "batch 28 28"]:
-    "Move each image by -1, 0 or 1 pixel down and across, at random; paper moves in"
+    "Move each image by -1, 0 or 1 pixel down and across, at random; blank paper moves in"
     padded = F.pad(images, (1, 1, 1, 1))
     down, across = torch.randint(3, (2, len(images), 1, 1), device=images.device)
     image, pixel = (torch.arange(n, device=images.device) for n in images.shape[:2])
     return padded[image[:, None, None], down + pixel[:, None], across + pixel]
 
 # %% ../nbs/03_training.ipynb #c319c3f4
-def shift_digits(x:Tensor, y:Tensor) -> tuple[Tensor, Tensor]: # (batch, visible), (batch, hidden)
+def shift_digits(x:Tensor, y:Tensor) -> tuple[Tensor, Tensor]: # (B, visible), (B, hidden)
     "Move whole digits, then cut their quadrants again"
     n = count_quadrants(x, y)
     return split_quadrants(shift_images(join_quadrants(x, y, n)), n)

@@ -39,12 +39,22 @@ def test_nets_come_back_from_their_files(tmp_path_factory, widths, decoder_sees_
 def test_bad_checkpoints_are_refused(tmp_path):
     (tmp_path/"text").write_text("not weights")
     save_file({"a": torch.zeros(1)}, tmp_path/"foreign")
-    for name, message in ("text", "damaged"), ("foreign", "no checkpoint of cvae_tutorial"):
-        with pytest.raises(ValueError, match=message): load_net(tmp_path/name)
-    with pytest.raises(FileNotFoundError): load_net(tmp_path/"absent")
-    foreign = CVAE(5, 30, 40, torch.nn.Linear(784, 784))
-    with pytest.raises(ValueError, match="not with Linear"): save_net(foreign, tmp_path/"net.safetensors")
+    save_net(BaselineNet(4, 4), tmp_path/"baseline")
+    for name, message in ("text", "damaged"), ("foreign", "no checkpoint of a CVAE: it says None"), ("baseline", "no checkpoint of a CVAE: it says 'BaselineNet'"):
+        with pytest.raises(ValueError, match=message): load_net(tmp_path/name, CVAE)
+    with pytest.raises(FileNotFoundError): load_net(tmp_path/"absent", CVAE)
+
+
+@pytest.mark.parametrize("make", [lambda: torch.nn.Linear(2, 2), lambda: CVAE(5, 30, 40, torch.nn.Linear(784, 784)), lambda: CVAE(5, 30, 40, Guess(4, 4))],
+                         ids=["a net of another class", "a CVAE around one", "a CVAE around a child of BaselineNet"])
+def test_what_could_not_be_loaded_again_is_not_saved(make, tmp_path):
+    with pytest.raises(ValueError, match="cannot be saved"): save_net(make(), tmp_path/"net.safetensors")
     assert not (tmp_path/"net.safetensors").exists()
+
+
+class Guess(BaselineNet):
+    "It has the weights of a BaselineNet, and answers otherwise"
+    def forward(self, x): return 1 - super().forward(x)
 
 
 ABOUT = {"class": "BaselineNet", "config": dict(hidden_1=4, hidden_2=4, x_dim=4, y_dim=4)}

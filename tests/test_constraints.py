@@ -1,12 +1,10 @@
 "The other reading: digits on demand"
-import json
-
 import pytest
 import torch
 
-from cvae_tutorial.constraints import WRITERS, class_pairs, measure_writer, read_back, writer_pairs, write_digits
+from cvae_tutorial.constraints import class_pairs, read_back, train_writer, write_digits, writer_pairs
 from cvae_tutorial.data import get_pairs, join_quadrants
-from cvae_tutorial.sharpness import load_classifier
+from cvae_tutorial.reader import load_classifier
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +19,7 @@ def test_what_is_given_and_what_is_drawn(pairs):
         assert torch.equal(pairs[split].y, join_quadrants(p.x, p.y, 1).flatten(1))
     nothing = writer_pairs("told nothing", pairs)["val"]
     assert nothing.x.shape == (len(nothing.y), 0) and torch.equal(nothing.y, pairs["val"].y)
-    with pytest.raises(ValueError, match="name must be one of"): writer_pairs("nobody", pairs)
+    with pytest.raises(ValueError, match="name must be .*, not 'nobody'"): writer_pairs("nobody", pairs)
 
 
 class Copyist:
@@ -40,27 +38,8 @@ def test_reading_back_finds_what_was_asked_for(pairs):
 
 
 def test_a_hand_writes_every_class(pairs):
-    "One row a hand, one column a class, and the class matters"
-    from cvae_tutorial.constraints import train_writer
+    "One row per hand, one column per class, and the class matters"
     small = {split: type(p)(p.x[:1000], p.y[:1000], p.digits[:1000], p.source) for split, p in pairs.items()}
     cvae = train_writer("standard normal prior", small, epochs=2)
     images = write_digits(cvae, torch.randn(3, cvae.config["z_dim"]))
     assert images.shape == (3, 10, 28, 28) and (images[:, 0] - images[:, 1]).abs().max() > .1
-
-
-def test_records_of_a_writer(pairs):
-    small = {split: type(p)(p.x[:700], p.y[:700], p.digits[:700], p.source) for split, p in pairs.items()}
-    record = measure_writer("told nothing", small, load_classifier(), epochs=1, seed=3)
-    assert record["asked"] is None and 0 <= record["probe"] <= 1 and record["kl"] > 0
-    assert (record["seed"], record["data"], record["model"]) == (3, "sample", "told nothing")
-
-
-def test_full_results_hold_what_the_page_claims(request):
-    "Every seed: what was asked for is read, and the class is not in z unless nobody told it, or the prior did"
-    records = json.loads((request.config.rootpath/"results"/"constraints.json").read_text())
-    assert {(r["model"], r["seed"]) for r in records} == {(name, seed) for name in WRITERS for seed in (0, 1, 2)}
-    assert {r["data"] for r in records} == {"MNIST"}
-    def of(name, key): return [r[key] for r in records if r["model"] == name]
-    assert min(of("standard normal prior", "asked")) >= .97
-    assert max(of("standard normal prior", "probe")) <= .25
-    assert min(of("told nothing", "probe")) >= .6 and min(of("learned prior", "probe")) >= .6

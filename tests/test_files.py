@@ -32,7 +32,7 @@ def test_what_stops_half_way_leaves_the_old_file_whole(tmp_path, there):
     assert [p.read_text() for p in path.parent.iterdir()] == ["old"]*there
 
 
-def test_a_full_disk_leaves_the_old_file_whole(pairs, tmp_path):
+def test_a_full_disk_leaves_the_old_file_whole(tmp_path):
     "The limit on a file's size stands for the disk: the kernel refuses to write on"
     code = ("import resource, sys; from cvae_tutorial.kit.files import save_tensors; import torch;"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"

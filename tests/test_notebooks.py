@@ -47,7 +47,7 @@ def test_readme_follows_from_index():
 def test_sidebar_lists_every_page():
     "The tutorial in its order, then what stands behind it"
     listed = re.findall(r"^ +- (?:href: )?(\w+\.\w+)$", (ROOT / "_quarto.yml").read_text(encoding="utf-8"), flags=re.M)
-    tutorial = ["index.ipynb", *[path.name for path in PAGES]]
+    tutorial = ["index.ipynb", "short.ipynb", *[path.name for path in PAGES]]
     assert listed[:len(tutorial)] == tutorial
     assert sorted(listed) == sorted(path.name for path in (ROOT / "nbs").iterdir() if path.suffix in (".ipynb", ".md"))
 

@@ -1,5 +1,6 @@
 "What stands beside the code: the citation, the changelog and the workflows follow the rest of the repository."
 import re
+import runpy
 
 from conftest import ROOT
 from nbdev.config import get_config
@@ -35,3 +36,14 @@ def test_workflows_call_what_people_call():
     assert "run: .ci/run\n" in ci and "run: make site\n" in pages and f"path: {cfg.doc_path.name}}}" in pages
     used = re.findall(r"uses: \S+?@(\S+)", ci + pages)
     assert len(used) == 4 and all(re.fullmatch("[0-9a-f]{40}", commit) for commit in used)
+
+
+def test_picture_of_the_rooms_follows_from_the_imports():
+    "It draws every import, and an arc that leads right or an arrow that leads up would break the rule of the wings"
+    rooms = runpy.run_path(str(ROOT / "tools/rooms.py"))
+    assert read("nbs/contributing.md") == rooms["contributing"](), "run python tools/rooms.py"
+    modules = [module for module, *_ in rooms["pages"]() if module]
+    files = {str(path.relative_to(ROOT / "cvae_tutorial").with_suffix("")).replace("/", ".") for path in (ROOT / "cvae_tutorial").rglob("[!_]*.py")}
+    assert sorted(modules) == sorted(files)
+    lower = sorted(modules, key=lambda module: (["kit", "story", "reports"].index(rooms["wing"](module)), modules.index(module)))
+    assert {(a, b) for a, b in rooms["imports"]() if lower.index(a) <= lower.index(b)} == set()

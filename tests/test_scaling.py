@@ -5,16 +5,18 @@ import pytest
 import torch
 from conftest import run
 
-from cvae_tutorial.baseline import BaselineNet, bce_loss, load_tensors
+from cvae_tutorial.baseline import BaselineNet, bce_loss
 from cvae_tutorial.data import get_pairs
+from cvae_tutorial.kit.files import load_tensors
 
 GRADIENT = """
 import sys
 from pathlib import Path
 import torch
 import torch.distributed as dist
-from cvae_tutorial.baseline import BaselineNet, bce_loss, save_tensors
+from cvae_tutorial.baseline import BaselineNet, bce_loss
 from cvae_tutorial.data import get_pairs
+from cvae_tutorial.kit.files import save_tensors
 from cvae_tutorial.scaling import own_share, parallel_loss
 
 dist.init_process_group()

@@ -1,10 +1,13 @@
 "Render the notebooks to a website in _docs, with nbdev and smalldocs: no Quarto, and no page asks another host for anything."
+import ast
 import html
 import json
 import re
 import shutil
 import subprocess
 import sys
+import textwrap
+from functools import cache
 from pathlib import Path
 
 from math_core import LatexToMathML
@@ -23,7 +26,6 @@ ACCESSIBLE = {
     ' role="img"></i>': ' aria-hidden="true"></i>',  # icons in links that have a name
     '<nav class="navbar ': '<nav aria-label="Site" class="navbar ',
     '<nav class="quarto-secondary-nav"': '<nav aria-label="Page" class="quarto-secondary-nav"',
-    'data-bs-target="#quarto-sidebar-section-1" role="navigation"': 'href="#quarto-sidebar-section-1" role="button"',
     '<div class="toc-actions"': '<div role="navigation" aria-label="Source" class="toc-actions"',
     '<nav id="TOC"': '<nav aria-label="On this page" id="TOC"',
     '<nav id="quarto-sidebar"': '<nav aria-label="Pages" id="quarto-sidebar"',
@@ -50,6 +52,34 @@ def source_last(page: str) -> str:
     return json.dumps(nb, ensure_ascii=False, indent=1)
 
 
+@cache
+def signatures(path: str) -> dict[tuple[str, int], str]:
+    "The signature of each function and class of a module, by name and line, with its comments, as the file has it"
+    text = (cfg.config_path / path).read_text(encoding="utf-8")
+    lines, found = text.splitlines(), {}
+    def head(node): return "\n".join(lines[node.lineno - 1:max(node.lineno, node.body[0].lineno - 1)])
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef): found[node.name, node.lineno] = textwrap.dedent(head(node))
+        elif isinstance(node, ast.ClassDef) and not node.decorator_list:  # a dataclass shows its fields
+            own = [head(n) for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
+            found[node.name, node.lineno] = "\n".join([lines[node.lineno - 1], *own])
+    return found
+
+
+def as_written(page: str) -> str:
+    "Signatures of functions as the source has them: nbdev's lose the stars of *args and what stands behind an argument list"
+    nb = json.loads(page)
+    def source(m):
+        same = {line: s for (name, line), s in signatures(m[1]).items() if name == m[4] and line >= int(m[2])}
+        return f"{m[0].partition('```')[0]}```python\n\n{same[min(same)]}\n\n```" if same else m[0]
+    block = re.compile(r"\[source\]\(\S+/(cvae_tutorial/(?:\w+/)?\w+\.py)#L(\d+)\)(.*?)```python\s+def (\w+)\(.*?```", re.S)
+    for cell in nb["cells"]:
+        for output in cell.get("outputs", []):
+            if (text := output.get("data", {}).get("text/markdown")) is not None:
+                output["data"]["text/markdown"] = block.sub(source, "".join(text)).splitlines(keepends=True)
+    return json.dumps(nb, ensure_ascii=False, indent=1)
+
+
 def write_pages() -> Path:
     "Let nbdev write the notebooks as pages into _proc, and suit them to smalldocs."
     refresh_quarto_yml()
@@ -57,7 +87,7 @@ def write_pages() -> Path:
     for path in [*proc.glob("*.ipynb"), *proc.glob("*.md")]:
         page = rename(path.read_text(encoding="utf-8"))
         if path.suffix == ".ipynb":
-            page = source_last(page)
+            page = as_written(source_last(page))
             page = re.sub(r'^ *"output-file: .*\n', "", page, flags=re.M)  # an option for Quarto alone
             page = page.replace(f"{cfg.doc_host}{cfg.doc_baseurl}/", "")  # links to names work in any copy of the site
         path.unlink()
@@ -88,6 +118,7 @@ def finish(page: str, name: str) -> str:
     page = re.sub(r"\[`([^`]+)`\]\((\S+?)\)(?=[^<]*</span>)", r'<a href="\2">\1</a>', page)  # names in comments of signatures
     if (notebook := name.replace(".html", ".ipynb")) in NOTEBOOKS: page = offer_notebook(page, notebook)
     for old, new in ACCESSIBLE.items(): page = page.replace(old, new)
+    page = re.sub(r'data-bs-target="(#quarto-sidebar-section-\d+)" role="navigation"', r'href="\1" role="button"', page)
     address = f"{cfg.doc_host}{cfg.doc_baseurl}/{name}".removesuffix("index.html")
     return page.replace("<title>", f'<link rel="canonical" href="{address}"><title>', 1)
 

@@ -3,6 +3,8 @@ import json
 import re
 from pathlib import Path
 
+from nbdev.config import get_config
+
 root = Path(__file__).parent.parent
 
 
@@ -11,6 +13,8 @@ def readme() -> str:
     cells = json.loads((root / "nbs/index.ipynb").read_text(encoding="utf-8"))["cells"]
     parts = [part for cell in cells for part in markdown(cell)]
     text = "\n\n".join(part.strip() for part in parts if part.strip())
+    cfg = get_config(path=root)
+    text = text.replace("](short.ipynb)", f"]({cfg.doc_host}{cfg.doc_baseurl}/short.html)")  # its pictures are HTML, which GitHub does not draw
     text = re.sub(r"\]\((?=images/|\w+\.(ipynb|md)\b)", "](nbs/", text)  # links to pictures and pages
     text = re.sub(r'!\[(.*?)\]\((.*?)\)\{.*?fig-alt="(.*?)"\}', r"![\3](\2)\n\n*\1*", text)  # captions of pictures
     text = re.sub(r"^: (.*?) *\{#tbl-.*\}$", r"*\1*", text, flags=re.M)  # captions of tables

@@ -1,19 +1,15 @@
 "The calls of Pyro's CVAE tutorial, with its names, positional arguments and shapes, on grey digits"
 import copy
-import pickle
 
-import numpy as np
 import pyro
 import pytest
 import torch
-from PIL import Image
 from pyro.infer import SVI, Predictive, Trace_ELBO
-from torch.utils.data import DataLoader, Subset
 from torchvision.transforms import Compose
 
 from cvae_tutorial.baseline import BaselineNet, MaskedBCELoss
 from cvae_tutorial.cvae import CVAE, Decoder, Encoder
-from cvae_tutorial.data import CVAEMNIST, MaskImages, ToTensor, get_data, load_mnist
+from cvae_tutorial.data import CVAEMNIST, MaskImages, ToTensor, get_data
 
 
 @pytest.fixture(autouse=True)
@@ -68,16 +64,6 @@ def test_second_cvae_trains_its_own_weights(again):
         cvae = again(cvae)
 
 
-def test_loaders_of_ones_own():
-    "The dataset works one sample at a time, in a plain DataLoader, in a Subset, and in a worker process"
-    dataset = get_data(1, 8)[0]["val"]
-    whole = dataset[[0, 1, 2, 3]]
-    for data in dataset, Subset(dataset, range(4)), pickle.loads(pickle.dumps(dataset)):
-        batch = next(iter(DataLoader(data, batch_size=4)))
-        assert all(torch.equal(batch[key], whole[key]) for key in whole)
-    assert dataset[0]["input"].shape == (28, 28)
-
-
 def test_another_mark():
     "mask_with=-2 marks the same pixels, and loss and CVAE skip them when told the mark"
     transform = lambda mark: Compose([ToTensor(), MaskImages(1, mask_with=mark)])
@@ -99,23 +85,6 @@ def test_another_mark():
 def test_wrong_number_of_quadrants(n):
     for make in lambda: MaskImages(n), lambda: get_data(n, 8):
         with pytest.raises(ValueError, match="must be 1, 2 or 3"): make()
-
-
-def test_transform_takes_what_torchvision_gives():
-    "A PIL image, an array, a tensor; one image or a batch"
-    images = load_mnist(root="sample").images[:3]
-    of = lambda original: ToTensor()(dict(original=original, digit=7))["original"]
-    assert torch.equal(of(images), torch.stack([of(Image.fromarray(image.numpy())) for image in images]))
-    assert torch.equal(of(images[0].numpy()), of(images[0])) and of(images[0]).shape == (1, 28, 28)
-    assert of(images).max() <= 1 and of(np.zeros((28, 28), np.uint8)).max() == 0
-
-
-def test_quadrants_are_where_the_tutorial_says():
-    "1: bottom left; 2: left half; 3: all but the bottom right"
-    ones = dict(original=torch.ones(1, 28, 28), digit=0)
-    seen = {n: MaskImages(n)(ones)["input"] != -1 for n in (1, 2, 3)}
-    corners = {n: [bool(m[r, c]) for r in (0, 27) for c in (0, 27)] for n, m in seen.items()}
-    assert corners == {1: [False, False, True, False], 2: [True, False, True, False], 3: [True, True, True, False]}
 
 
 def test_networks_alone():

@@ -1,0 +1,103 @@
+"Estimates of a likelihood against answers that are known some other way"
+import pyro
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from pyro.infer import Trace_ELBO
+from torch.distributions import kl_divergence
+
+from cvae_tutorial.cvae import CVAE
+from cvae_tutorial.data import get_pairs
+from cvae_tutorial.evaluation import LinearGaussian, estimate_nll, log_mean_exp
+
+
+@pytest.fixture(autouse=True)
+def no_gradients_and_no_traces():
+    with torch.no_grad(): yield
+    pyro.clear_param_store()
+
+
+@pytest.fixture(scope="module")
+def batch():
+    val = get_pairs(1)["val"]
+    return val.x[:64], val.y[:64]
+
+
+@pytest.fixture
+def cvae():
+    "An untrained CVAE, whose prior and recognition network disagree a little"
+    torch.manual_seed(0)
+    net = CVAE(8, 32, 32, x_dim=196, y_dim=588)
+    for encoder in net.prior_net, net.recognition_net: encoder.net[-1].weight.mul_(.6)
+    return net
+
+
+def test_estimates_agree_with_pyro(cvae, batch):
+    "The library's own ELBO has the mean of Pyro's"
+    x, y = batch
+    torch.manual_seed(0)
+    ours = estimate_nll(cvae, x, y, samples=4000)["elbo"].sum().item()
+    pyros = Trace_ELBO(num_particles=4000, vectorize_particles=True, max_plate_nesting=1).loss(cvae.model, cvae.guide, x, y)
+    assert ours == pytest.approx(pyros, abs=.05*len(x))
+    with torch.no_grad(): kl = kl_divergence(cvae.recognition(x, y), cvae.prior(x)).sum()
+    assert kl > len(x)  # so that a bound without its KL would not pass
+
+
+def kl_to_posterior(oracle):
+    "KL(q||p(z|x,y)) of the oracle: two normal distributions with one mean"
+    posterior = torch.distributions.MultivariateNormal(torch.zeros(4), oracle.posterior_covariance)
+    q = torch.distributions.MultivariateNormal(torch.zeros(4), torch.diag(2.25*oracle.posterior_covariance.diagonal()))
+    return kl_divergence(q, posterior).item()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_importance_sampling_finds_the_truth(seed):
+    "On a model with a known likelihood: rising with S, never above the truth but for noise, and right in the end"
+    oracle = LinearGaussian(seed=seed)
+    torch.manual_seed(seed)
+    y = oracle.marginal.sample((2000,))
+    x, truth = torch.zeros(2000, 1), oracle.nll(y)
+    estimates = {S: estimate_nll(oracle, x, y, S) for S in (1, 10, 100, 1000)}
+    log_p = [-estimates[S]["is"].mean().item() for S in (1, 10, 100, 1000)]
+    assert log_p[0] < log_p[1] < log_p[2] < log_p[3] + .01
+    assert log_p[3] == pytest.approx(-truth.mean().item(), abs=.05)
+    assert estimates[1]["is"].mean() == pytest.approx(estimates[1]["elbo"].mean())
+    gap = kl_to_posterior(oracle)
+    assert (estimates[1000]["elbo"] - truth).mean() == pytest.approx(gap, abs=.05)  # the gap that the tutorial derives
+
+
+def test_prior_monte_carlo_finds_the_truth():
+    "On a model so small that draws from the prior suffice"
+    oracle = LinearGaussian(y_dim=2, z_dim=1, noise=1.)
+    torch.manual_seed(0)
+    y = oracle.marginal.sample((1000,))
+    estimates, truth = estimate_nll(oracle, y, y, samples=1000), oracle.nll(y).mean().item()
+    assert estimates["prior_mc"].mean().item() == pytest.approx(truth, abs=.02)
+    assert estimates["is"].mean().item() == pytest.approx(truth, abs=.02)
+    assert estimates["elbo"].mean().item() > truth + .1
+
+
+def test_rows_change_nothing_but_memory():
+    "Cut into any number of pieces, the estimates are about the same images in the same order"
+    oracle = LinearGaussian()
+    y = oracle.marginal.sample((64,))
+    whole, pieces = (estimate_nll(oracle, y[:, :1], y, samples=1000, rows=rows)["is"] for rows in (100_000, 3_000))
+    assert whole.shape == pieces.shape == (64,)
+    assert torch.corrcoef(torch.stack([whole, pieces]))[0, 1] > .99
+
+
+@given(st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=20))
+def test_log_of_a_mean_lies_between_mean_and_maximum_of_logs(values):
+    log_w = torch.tensor(values, dtype=torch.float64)
+    assert log_w.mean() - 1e-6 <= log_mean_exp(log_w) <= log_w.max() + 1e-6
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 99))
+def test_the_bound_is_never_better_than_importance_sampling(z_dim, samples, seed):
+    "On the same draws, by Jensen's inequality; with one draw they are equal"
+    torch.manual_seed(seed)
+    net, x, y = CVAE(z_dim, 6, 6, x_dim=5, y_dim=7), torch.rand(4, 5), torch.rand(4, 7)
+    estimates = estimate_nll(net, x, y, samples)
+    assert (estimates["is"] <= estimates["elbo"] + 1e-4).all()
+    if samples == 1: torch.testing.assert_close(estimates["is"], estimates["elbo"])
