@@ -42,8 +42,8 @@ class DigitClassifier(nn.Module):
 
 # %% ../nbs/06_reader.ipynb #ed5d4fd2
 @torch.no_grad()
-def set_temperature(net:nn.Module, x:Tensor, digits:Tensor) -> float: # validation inputs, classes
-    "Divide net's logits, from net.net[-1], by the number, 0.5 to 3, that makes `digits` most probable"
+def set_temperature(net:nn.Module, x:Tensor, digits:Tensor) -> float: # validation data
+    "Divide the logits, from net.net[-1], by the number that makes `digits` most probable"
     logits = net.logits(x)
     def nll(T): return F.cross_entropy(logits/T, digits).item()
     T = min((n/100 for n in range(50, 301)), key=nll)
@@ -63,7 +63,8 @@ def train_classifier(
         x = join_quadrants(p.x, p.y, count_quadrants(p.x, p.y)) if whole else p.x
         return Pairs(x, p.digits, p.digits, p.source)
     train, val = task(pairs["train"]), task(pairs["val"])
-    net = DigitClassifier() if whole else BaselineNet(400, 400, x_dim=train.x.shape[1], y_dim=10)
+    net = DigitClassifier() if whole else BaselineNet(400, 400, x_dim=train.x.shape[1],
+                                                      y_dim=10)
     net.to(train.x.device)
     def loss(x, digits): return F.cross_entropy(net.logits(x), digits)
     fit(net, loss, train, val, epochs=epochs, lr=lr, augment=augment)

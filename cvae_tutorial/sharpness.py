@@ -50,7 +50,7 @@ POWERS = tuple(2**n for n in range(11)) # 1, 2, 4 ... 1024
 
 @typed
 def averaging(
-    baseline, cvae, x:Float[Tensor, "batch visible"], counts:tuple[PositiveInt, ...]=POWERS, # K
+    baseline, cvae, x:Float[Tensor, "batch visible"], counts=POWERS, # the values of K
 ) -> dict[int, Float[Tensor, "batch"]]: # K -> mean squared pixel distance
     "From the mean of K samples to the baseline's picture"
     distances = {K: [] for K in sorted(counts)}

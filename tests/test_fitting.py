@@ -20,7 +20,7 @@ from cvae_tutorial.training import shift_digits, train_cvae
 
 @pytest.fixture(scope="module")
 def pairs():
-    "The sample with one visible quadrant, cut to 1,000 digits a split"
+    "The sample with one visible quadrant, cut to 1,000 digits per split"
     return {split: replace(p, x=p.x[:1000], y=p.y[:1000], digits=p.digits[:1000]) for split, p in get_pairs(1).items()}
 
 
@@ -47,7 +47,7 @@ def test_a_loss_that_is_not_finite_stops(pairs):
 
 @pytest.fixture(scope="module")
 def few(pairs):
-    "500 digits a split"
+    "500 digits per split"
     return {split: replace(p, x=p.x[:500], y=p.y[:500], digits=p.digits[:500]) for split, p in pairs.items()}
 
 
@@ -100,7 +100,7 @@ from cvae_tutorial import data
 from cvae_tutorial.kit import mnist
 from cvae_tutorial.reports import run
 load = data.load_digits
-def few(split, root): # 400 digits a split, so that a run takes a moment
+def few(split, root): # 400 digits per split, so that a run takes a moment
     d = load(split, root)
     return mnist.Digits(d.images[:400], d.digits[:400], d.source)
 data.load_digits = few

@@ -16,7 +16,7 @@ from cvae_tutorial.reports.measures import evaluate, measure_draws, measure_vari
 
 @pytest.fixture(scope="module")
 def pairs():
-    "The sample with one visible quadrant, cut to 1,000 digits a split"
+    "The sample with one visible quadrant, cut to 1,000 digits per split"
     return {split: replace(p, x=p.x[:1000], y=p.y[:1000], digits=p.digits[:1000]) for split, p in get_pairs(1).items()}
 
 

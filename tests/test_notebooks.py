@@ -10,8 +10,9 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbdev.config import get_config
 
 NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
-PAGES = [path for path in NOTEBOOKS if path.stem[0].isdigit()]  # of the tutorial, in its order
-each_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+STORY = [path for path in NOTEBOOKS if path.stem[0] in "01"]  # the tutorial, in its order
+ROOMS = {"kit": [path for path in NOTEBOOKS if path.stem[0] == "2"], "reports": [path for path in NOTEBOOKS if path.stem[0] == "3"]}  # what stands behind it
+each_page = pytest.mark.parametrize("path", STORY, ids=lambda path: path.stem)
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -27,12 +28,12 @@ def has(cell: dict, directive: str) -> bool:
 
 def contents(folder: Path) -> dict[str, str]:
     "All that nbdev_export and nbdev_clean may write"
-    files = [*folder.glob("nbs/*.ipynb"), *folder.glob("cvae_tutorial/*.py")]
+    files = [*folder.glob("nbs/*.ipynb"), *folder.glob("cvae_tutorial/**/*.py")]
     return {str(f.relative_to(folder)): f.read_text(encoding="utf-8") for f in files}
 
 
 def test_export_and_clean_change_nothing(checkout):
-    for module in checkout.glob("cvae_tutorial/[!_]*.py"): module.unlink()  # what no notebook exports must not come back
+    for module in checkout.glob("cvae_tutorial/**/[!_]*.py"): module.unlink()  # what no notebook exports must not come back
     run("nbdev_export", cwd=checkout)
     run("nbdev_clean", cwd=checkout)
     here, made = contents(ROOT), contents(checkout)
@@ -47,7 +48,7 @@ def test_readme_follows_from_index():
 def test_sidebar_lists_every_page():
     "The tutorial in its order, then what stands behind it"
     listed = re.findall(r"^ +- (?:href: )?(\w+\.\w+)$", (ROOT / "_quarto.yml").read_text(encoding="utf-8"), flags=re.M)
-    tutorial = ["index.ipynb", "short.ipynb", *[path.name for path in PAGES]]
+    tutorial = ["index.ipynb", "short.ipynb", *[path.name for path in [*STORY, *ROOMS["kit"], *ROOMS["reports"]]]]
     assert listed[:len(tutorial)] == tutorial
     assert sorted(listed) == sorted(path.name for path in (ROOT / "nbs").iterdir() if path.suffix in (".ipynb", ".md"))
 
@@ -83,7 +84,7 @@ def test_saved_outputs_are_fit_to_show(path):
 
 
 def minutes_to_read(path: Path) -> tuple[float, float]:
-    "Without and with the code: 220 words of prose a minute, 12 seconds a figure with its caption, 40 lines of code a minute"
+    "Without and with the code: 220 words of prose per minute, 12 seconds per figure with its caption, 40 lines of code per minute"
     prose = "\n".join(cell["source"] for cell in cells(path) if cell["cell_type"] == "markdown")
     figures = len(re.findall(r"^!\[", prose, flags=re.M))
     prose = re.sub(r"<details>.*?</details>|^```.*?^```|^!\[[^\n]*|\]\(\S+\)", "", prose, flags=re.S | re.M)  # folded, drawn, or an address
@@ -95,18 +96,31 @@ def minutes_to_read(path: Path) -> tuple[float, float]:
     return (read := words/220 + figures/5), read + lines/40
 
 
+def check_minutes(path: Path, *stated: str):
+    for counted, said in zip(minutes_to_read(path), stated, strict=True):
+        assert abs(counted - int(said)) <= max(1, .15*counted), f"{said} minutes stated, {counted:.1f} counted"
+
+
 @each_page
 def test_page_says_where_it_stands(path):
     "At its top: reading time, the page before, what there is to learn. At its end: what we know, exercises, the next page."
     texts = [cell["source"] for cell in cells(path) if cell["cell_type"] == "markdown"]
     stated = re.match(r"\[Open in Colab\]\(\S+\) · (\d+) minutes, (\d+) with the code · after .*\[.+\]\((\S+)\)\n\n\*\*You will learn\*\* \w", texts[1])
     assert stated, texts[1]
-    for counted, said in zip(minutes_to_read(path), stated.groups()):
-        assert abs(counted - int(said)) <= max(1, .15*counted), f"{said} minutes stated, {counted:.1f} counted"
-    order = ["index.ipynb", *[page.name for page in PAGES], "reference.ipynb"]
+    check_minutes(path, *stated.groups()[:2])
+    order = ["index.ipynb", *[page.name for page in STORY], "33_run.ipynb"]
     place = order.index(path.name)
     know, exercises = texts[-2:]
     assert stated[3] == order[place - 1] and re.search(rf"\n\n\*\*Next:\*\* \[.+\]\({order[place + 1]}\)$", exercises)
     assert "## What we now know\n\n- " in know and exercises.startswith("## Exercises\n\n**1. ")
     asked = len(re.findall(r"^\*\*\d\. ", exercises, flags=re.M))
     assert 2 <= asked <= 4 and asked == exercises.count("<details>\n<summary>Answer</summary>\n\n") == exercises.count("\n\n</details>")
+
+
+@pytest.mark.parametrize("wing, path", [(wing, path) for wing, paths in ROOMS.items() for path in paths], ids=lambda part: getattr(part, "stem", part))
+def test_room_says_what_it_belongs_to(wing, path):
+    "At its top: reading time, its wing and where all rooms are shown"
+    second = [cell["source"] for cell in cells(path) if cell["cell_type"] == "markdown"][1]
+    stated = re.match(rf"\[Open in Colab\]\(\S+\) · (\d+) minutes?, (\d+) with the code · part of the \[{wing}\]\(contributing\.md#the-rooms\)\n\n\S", second)
+    assert stated, second
+    check_minutes(path, *stated.groups())

@@ -28,14 +28,23 @@ def installed(sdist, tmp_path_factory):
 
 def test_sdist_holds_what_a_build_needs(sdist):
     inside = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
-    assets = {f"cvae_tutorial/assets/{f.name}" for f in (ROOT / "cvae_tutorial/assets").iterdir() if f.is_file()}
-    assert {"settings.ini", "README.md", "LICENSE", *assets} <= inside
+    parts = {str(f.relative_to(ROOT)) for part in ("assets", "results") for f in (ROOT / "cvae_tutorial" / part).rglob("*") if f.is_file()}
+    assert {"settings.ini", "README.md", "LICENSE", *parts} <= inside
 
 
 def test_installed_package_finds_its_digits(installed, tmp_path):
     code = "import cvae_tutorial; from cvae_tutorial.data import get_data; print(cvae_tutorial.__file__, get_data(1, 128)[2]['test'])"
     printed = run(sys.executable, "-c", code, cwd=tmp_path, PYTHONPATH=str(installed), CVAE_TUTORIAL_DATA="sample")
     assert printed.split() == [str(installed / "cvae_tutorial/__init__.py"), "2000"]
+
+
+def test_installed_package_finds_its_results(installed, tmp_path):
+    "All of them, and the modules of all three wings"
+    there = {str(f.relative_to(installed)) for f in (installed / "cvae_tutorial").rglob("*") if f.suffix in (".py", ".json")}
+    wanted = {str(f.relative_to(ROOT)) for f in (ROOT / "cvae_tutorial").rglob("*") if f.suffix in (".py", ".json")}
+    assert there == wanted
+    code = "from cvae_tutorial.kit.files import load_results; print({r['data'] for r in load_results()})"
+    assert run(sys.executable, "-c", code, cwd=tmp_path, PYTHONPATH=str(installed)) == "{'MNIST'}\n"
 
 
 def test_installed_command_explains_itself(installed, tmp_path):

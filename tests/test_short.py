@@ -10,7 +10,7 @@ from conftest import ROOT
 from PIL import Image
 
 from cvae_tutorial.data import get_pairs
-from cvae_tutorial.evaluation import load_results
+from cvae_tutorial.kit.files import load_results
 from cvae_tutorial.training import load_pretrained
 
 SHORT = ROOT / "nbs/short"
@@ -130,7 +130,7 @@ def test_fetches_samples_when_they_come_into_view(tab, site):
 # What the page says is so
 
 def test_prose_states_what_full_runs_found(prose):
-    results = load_results("sharpness")
+    results = load_results("mnist/sharpness")
 
     def one(rows, **where): return [r for r in rows if r.items() >= (dict(quadrants=1) | where).items()]
     rms = {K: np.mean([r["rms"] for r in one(results["averaging"], K=K)]) for K in (1, 256)}

@@ -83,7 +83,7 @@ def test_reference_has_every_public_name(visits, site, checkout):
         assert set(import_module(module).__all__) | set(public) <= set(page["titles"])
         lines = {link for link in page["links"] if re.search(rf"/{module.replace('.', '/')}\.py#L\d+$", link)}
         assert len(lines) == len(public)
-    assert f"{site}baseline.html#fit" in visits[f"{site}training.html"]["links"]
+    assert f"{site}kit_fitting.html#fit" in visits[f"{site}training.html"]["links"]
 
 
 def test_pages_fit_a_phone(visits):

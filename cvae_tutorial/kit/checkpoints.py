@@ -37,7 +37,8 @@ def load_net(
     about, tensors = load_tensors(path)
     device, name = choose_device(device), net_class.__name__
     if about.get("class") != name:
-        raise ValueError(f"{path} is no checkpoint of a {name}: it says {about.get('class')!r}")
+        raise ValueError(f"{path} is no checkpoint of a {name}: it says "
+                         f"{about.get('class')!r}")
     try:
         net = getattr(net_class, "from_config", lambda c: net_class(**c))(about["config"])
         net.load_state_dict({key: weight.float() for key, weight in tensors.items()})

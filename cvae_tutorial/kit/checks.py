@@ -59,11 +59,12 @@ def check_values(
             f"{bad.sum():,} of {value.numel():,} are not, such as {value[bad][0]}")
 
 # %% ../../nbs/20_kit_checks.ipynb #8c83d2da
-def check_number(name:str, value, least:float=1, most:float=math.inf) -> None: # raises ValueError
+def check_number(name:str, value, least=1, most=math.inf) -> None: # raises ValueError
     "Refuse what is no whole number in least..most"
     if not (isinstance(value, NonNegativeInt) and least <= value <= most):
         limit = "" if most == math.inf else f" and at most {most}"
-        raise ValueError(f"{name} must be a whole number of at least {least}{limit}, not {value!r}")
+        raise ValueError(f"{name} must be a whole number of at least {least}{limit}, "
+                         f"not {value!r}")
 
 def check_choice(name:str, value, choices) -> None: # raises ValueError
     "Refuse what is none of the choices"

@@ -50,7 +50,8 @@ def show_digits(
 def save_picture(rows:dict, path) -> None:
     "What `show_digits` draws, as a picture file"
     figure = show_digits(rows).figure
-    replace_file(path, lambda beside: figure.savefig(beside, bbox_inches="tight", format="png"))
+    def write(beside): figure.savefig(beside, bbox_inches="tight", format="png")
+    replace_file(path, write)
     plt.close(figure)
 
 # %% ../../nbs/23_kit_drawing.ipynb #9c22d1b7

@@ -80,8 +80,8 @@ def run_epoch(self:Progress, step_loss, loss, train:Pairs, val:Pairs, bar):
         now = _validate(loss, val)
     except FloatingPointError as e:
         self.restore()
-        raise FloatingPointError(f"{e}, in epoch {epoch}: try a smaller lr than {lr}, and look "
-            "for pixels outside 0..1. The net holds its best weights so far") from e
+        raise FloatingPointError(f"{e}, in epoch {epoch}: try a smaller lr than {lr}, and "
+            "look for pixels outside 0..1. The net holds its best weights so far") from e
     if now < self.best["val"]:
         self.best_weights = {k: w.clone() for k, w in self.net.state_dict().items()}
     seconds = time.perf_counter() - start

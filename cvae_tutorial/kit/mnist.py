@@ -133,7 +133,8 @@ class Digits:
 def _load_sample(part:str) -> Digits: # "train" or "test"
     path, = _check_files(ASSETS, "digits_sample", "SHA256SUMS")
     with np.load(path, allow_pickle=False) as npz:
-        images, digits = (torch.from_numpy(npz[f"{part}_{what}"]) for what in ("images", "digits"))
+        images, digits = (torch.from_numpy(npz[f"{part}_{what}"])
+                          for what in ("images", "digits"))
     return Digits(images, digits.long(), SAMPLE)
 
 # %% ../../nbs/22_kit_mnist.ipynb #16e3e47b

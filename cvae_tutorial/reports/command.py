@@ -34,8 +34,10 @@ def _parser() -> argparse.ArgumentParser:
     page = commands.add_parser("demo",
         help="fit the small networks of the page that samples, and write what it needs")
     page.add_argument("--seed", type=int, default=0)
-    page.add_argument("--scores", help="file for the scores, by default demo.json beside --out")
-    for command, out in (one, None), (every, "cvae_tutorial/results/mnist"), (page, "nbs/demo"):
+    page.add_argument("--scores",
+        help="file for the scores, by default demo.json beside --out")
+    results = "cvae_tutorial/results/mnist"
+    for command, out in (one, None), (every, results), (page, "nbs/demo"):
         command.add_argument("--data",
             help="folder with MNIST or FashionMNIST, 'sample' or 'fashion'; "
                  "by default the cache, a download, or the sample")

@@ -37,7 +37,7 @@ from ..training import elbo_loss, shift_images
 def hide_quadrants(
     images:Shaped[Tensor, "batch 28 28"],  # in 0..1
     counts:tuple[int, ...]=(1, 2, 3),      # visible quadrants; the images take turns
-) -> tuple[Shaped[Tensor, "batch 28 28"], Shaped[Tensor, "batch 28 28"]]: # x, y: marked with -1
+) -> tuple[Shaped[Tensor, "batch 28 28"], Shaped[Tensor, "batch 28 28"]]: # x, y: -1 elsewhere
     "Cut whole images into puzzles of several kinds, for nets that solve them all"
     check_number("the number of counts", len(counts)) # ValueError
     masks = torch.stack([visible_mask(n) for n in counts]).to(images.device)
@@ -117,8 +117,9 @@ def size_table(large:list[dict], small:list[dict]) -> str: # of `evaluate` and `
             where = dict(model=model, estimator=estimator)
             cells = [f"{mean(records, 'nll', quadrants=n, **where):.1f}" for n in (1, 2, 3)]
             rows.append([label, name, *cells])
-    return markdown(["model", "estimator", "1 visible", "2 visible", "3 visible"], rows, "Test "
-        "digits of MNIST, nats per image over the hidden pixels: lower is better.", "tbl-size", 2)
+    head = ["model", "estimator", "1 visible", "2 visible", "3 visible"]
+    return markdown(head, rows, "Test digits of MNIST, nats per image over the hidden pixels: "
+                    "lower is better.", "tbl-size", left=2)
 
 # %% ../../nbs/32_report_demo.ipynb #8559c0cc
 def name_layers(
@@ -166,7 +167,7 @@ def choose_tray(
     "The most ambiguous test digits, at most three of a class, and then the first others"
     x = {split: data[split].x[:, visible_mask(1)] for split in ("train", "test")}
     pairs = {name: Pairs(x[split], x[split], data[split].digits, data[split].source)
-             for name, split in (("train", "train"), ("val", "test"))} # `find_ambiguous` looks at val
+             for name, split in (("train", "train"), ("val", "test"))} # it looks at val
     candidates = find_ambiguous(pairs, 300).tolist()
     named = data["test"].digits[candidates].tolist()
     few = [i for n, i in enumerate(candidates) if named[:n].count(named[n]) < 3][:ambiguous]

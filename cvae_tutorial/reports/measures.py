@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ..baseline import BaselineNet, baseline_nll, train_baseline
-from ..constraints import WRITERS, probe_class, read_back, train_writer, writer_pairs
+from ..constraints import WRITERS, probe_class, read_back, train_writer
+from ..constraints import writer_pairs
 from ..cvae import CVAE
 from ..data import join_quadrants
 from ..evaluation import estimate_nll, log_weights, mean_and_stderr

@@ -41,7 +41,8 @@ def fit_both(pairs, epochs:int, seed:int, folder:Path) -> dict: # model -> (net,
     fits = dict(baseline=lambda: train_baseline(
                     pairs, epochs=min(epochs, 16), seed=seed, resume=kept["baseline"]),
                 cvae=lambda: train_cvae(
-                    pairs, augment=shift_digits, epochs=epochs, seed=seed, resume=kept["cvae"]))
+                    pairs, augment=shift_digits, epochs=epochs, seed=seed,
+                    resume=kept["cvae"]))
     made = {}
     for name, fit in fits.items():
         net, history = fit()
@@ -57,7 +58,7 @@ def run(
     seed:int=0,
     device="auto",    # see `choose_device`
     out:str|Path|None=None, # folder for all that it makes; None: runs/q<quadrants>
-) -> list[dict]: # the records of `evaluate` on the test images; ValueError, RuntimeError, OSError
+) -> list[dict]: # of `evaluate` on the test images; ValueError, RuntimeError, OSError
     "Fit baseline and CVAE, score both on test, save everything; a stopped run goes on"
     check_number("epochs", epochs)
     check_number("seed", seed, 0)
@@ -71,7 +72,8 @@ def run(
                        device=str(device))
     records = [r | dict(train_seconds=made[r["model"]][1]) for r in records]
     picks = find_ambiguous(pairs, 12)
-    save_picture(completion_rows(*nets, val.x[picks], val.y[picks], quadrants), out/"samples.png")
+    rows = completion_rows(*nets, val.x[picks], val.y[picks], quadrants)
+    save_picture(rows, out/"samples.png")
     write_json(records, out/"results.json")
     for name in MODELS: (out/f"{name}.progress").unlink(missing_ok=True)
     return records
@@ -154,17 +156,18 @@ def measured(self:Runs, quadrants:int, seed:int) -> dict[str, list[dict]]:
 def drawn(self:Runs, quadrants:int, seed:int) -> list[dict]:
     "See `measure_draws`"
     def make():
-        _, cvae = self.nets(quadrants, seed)
-        return measure_draws(cvae, self.pairs(quadrants)["test"], seed=seed, quadrants=quadrants)
+        (_, cvae), test = self.nets(quadrants, seed), self.pairs(quadrants)["test"]
+        return measure_draws(cvae, test, seed=seed, quadrants=quadrants)
     return self.made(self.folder(quadrants, seed)/"draws.json", make)
 
 @patch
 def controls(self:Runs, seed:int) -> dict[str, list[dict]]:
     "See `measure_controls`"
+    name = f"{self.source}-controls-seed{seed}-epochs{self.epochs}.json"
     def make():
         epochs = min(self.epochs, 6)
         return measure_controls(self.reader(), self.pairs(1), seed, self.count//2, epochs)
-    return self.made(self.path/f"{self.source}-controls-seed{seed}-epochs{self.epochs}.json", make)
+    return self.made(self.path/name, make)
 
 # %% ../../nbs/33_run.ipynb #b3eeca7f
 @patch
@@ -190,8 +193,10 @@ def writers(self:Runs, seeds) -> list[dict]:
     pairs = class_pairs(self.pairs(1))
     def written(name, seed):
         which = f"{name.replace(' ', '-')}-seed{seed}-epochs{self.epochs}"
-        return self.made(self.path/f"{self.source}-writer-{which}.json", lambda: measure_writer(
-            name, pairs, self.reader(), epochs=min(self.epochs, 12), seed=seed))
+        def make():
+            return measure_writer(name, pairs, self.reader(), epochs=min(self.epochs, 12),
+                                  seed=seed)
+        return self.made(self.path/f"{self.source}-writer-{which}.json", make)
     return [written(*which) for which in product(WRITERS, seeds)]
 
 # %% ../../nbs/33_run.ipynb #36a03cdb

@@ -29,11 +29,11 @@ def choose_inputs(
     pairs:dict[str, Pairs], # from `get_pairs(1)`
     samples:int=64,         # draws of z per input
 ) -> dict[str, list[int]]: # plain and open: two indices into pairs["val"] each
-    """Inputs whose digit is plain and whose hand is open, and inputs that leave the digit open.
+    """Inputs whose digit is plain and whose hand is open, and inputs that leave it open.
 
     Plain: of the first 2,000 of validation, those whose samples the reader takes for one digit
     (entropy below 0.02 nats) and whose nine twins are one digit; of them the two, of different
-    digits, with the most variance between samples. Open: of the 24 most ambiguous, the two whose
+    digits, with the most variance between samples. Open: of the 24 most ambiguous two, whose
     samples share themselves most evenly between two digits, most variance first."""
     x, train = pairs["val"].x[:2000], pairs["train"]
     mix, between = torch.zeros(len(x), 10), torch.zeros(len(x))
@@ -56,7 +56,7 @@ def save_grid(
     rows:list[list[Tensor]], # (28, 28) each, ink 0..1, hidden pixels -1
     gap:int=2,
 ):
-    "Pictures side by side on white paper; each of their pixels is one, and a page enlarges them"
+    "Pictures side by side on white paper, pixel by pixel; a page enlarges them"
     hidden = torch.tensor([int(COLORS["hidden"][i:i + 2], 16)/255 for i in (1, 3, 5)])
     ink = torch.stack([torch.stack(row) for row in rows])[..., None]
     paper = torch.where(ink < 0, hidden, 1 - ink)

@@ -48,7 +48,8 @@ def _score_rows(records, quadrants):
 def _spread(records): # the largest difference between seeds
     same = {}
     for r in records:
-        same.setdefault((r["model"], r["estimator"], r["quadrants"], r["samples"]), []).append(r["nll"])
+        kind = r["model"], r["estimator"], r["quadrants"], r["samples"]
+        same.setdefault(kind, []).append(r["nll"])
     return max(max(nlls) - min(nlls) for nlls in same.values())
 
 # %% ../../nbs/30_report_tables.ipynb #84b01746
@@ -57,10 +58,12 @@ def results_table(
 ) -> str: # Markdown
     "Mean over seeds ± standard error over images; one column per number of visible quadrants"
     check_number("the number of records", len(records)) # ValueError
-    quadrants, seeds = sorted({r["quadrants"] for r in records}), len({r["seed"] for r in records})
+    quadrants = sorted({r["quadrants"] for r in records})
+    seeds = len({r["seed"] for r in records})
     source = " and ".join(sorted({r["data"] for r in records}))
     over = "One seed; "
-    if seeds > 1: over = f"Mean of {seeds} seeds, which differ by at most {_spread(records):.1f}; "
+    if seeds > 1:
+        over = f"Mean of {seeds} seeds, which differ by at most {_spread(records):.1f}; "
     caption = (f"Negative log-likelihood on test, {source}, nats per image over the hidden "
                f"pixels, with grey scored by convention: lower is better. {over}"
                "± is the standard error over images.")
@@ -79,8 +82,8 @@ def draws_table(
     sizes = ", ".join(f"{mean(records, 'effective', samples=most, quadrants=q):.0f}"
                       for q in quadrants)
     return markdown(["S", *(f"{q} visible" for q in quadrants)], rows,
-        f"Importance sampling, nats per image, {records[0]['data']}, test, one seed. Of {most:,} "
-        f"draws about {sizes} carry the weight (effective sample size, median over images).",
+        f"Importance sampling, nats per image, {records[0]['data']}, test, one seed. "
+        f"Of {most:,} draws about {sizes} carry the weight (effective sample size, median over images).",
         "tbl-draws")
 
 # %% ../../nbs/30_report_tables.ipynb #cdee3d6e
@@ -103,13 +106,19 @@ def claims(
         "distance to the baseline, mean of 256 : one sample":
             ratio("averaging", "rms", dict(K=256), dict(K=1)),
         "total : baseline's p(1-p)": [r["total"]/r["baseline"] for r in split],
-        "variance between pictures : total": [r["between"]/r["total"] for r in split],
         "the same without the grey of real pictures":
+            [(r["total"] - r["grey"])/(r["baseline"] - r["grey"]) for r in split],
+        "variance between pictures : total": [r["between"]/r["total"] for r in split],
+        "variance between pictures : doubt, the total without that grey":
             [r["between"]/(r["total"] - r["grey"]) for r in split],
         "pixel entropy, one sample : baseline": ratio("sharpness", "entropy", one, base),
         "feature distance beyond real pictures', one sample : baseline":
-            [(a["features"] - c["features"])/(b["features"] - c["features"]) for a, b, c in beyond],
-        "log score of the mix : visible classifier": ratio("class_mix", "log_score", mix, said),
+            [(a["features"] - c["features"])/(b["features"] - c["features"])
+             for a, b, c in beyond],
+        "doubtful pictures, one sample": [r["doubtful"] for r in rows("sharpness", **one)],
+        "doubtful pictures, real digits": [r["doubtful"] for r in rows("sharpness", **real)],
+        "log score of the mix : visible classifier":
+            ratio("class_mix", "log_score", mix, said),
         "calibration error of the mix": [r["ece"] for r in rows("class_mix", **mix)],
         "calibration error of the classifier": [r["ece"] for r in rows("class_mix", **said)],
         "distance to the truth, best of 16 : baseline":
@@ -136,8 +145,8 @@ def controls_table(results:dict[str, list[dict]]) -> str: # Markdown
         share = [r["between"]/(r["within"] + r["between"])
                  for r in results["failures"] if r["training"] == name]
         rows.append([name, over_seeds(share)])
-    return markdown(["training", "share of variance between pictures"], rows, "Controls, trained "
-        "from nothing on all of MNIST for six epochs. Mean ± standard error over three seeds.",
+    return markdown(["training", "share of variance between pictures"], rows,
+        "Controls, trained from nothing on all of MNIST for six epochs. Mean ± standard error over three seeds.",
         "tbl-controls")
 
 # %% ../../nbs/30_report_tables.ipynb #fbc2bc2b
@@ -148,7 +157,8 @@ def variants_table(
     records, rows = results["scores"], []
     split = next(r for r in load_results("mnist/sharpness")["variance"] if r["quadrants"] == 1)
     def score(name, estimator):
-        found = [r["nll"] for r in records if (r["model"], r["estimator"]) == (name, estimator)]
+        found = [r["nll"] for r in records
+                 if (r["model"], r["estimator"]) == (name, estimator)]
         return f"{found[0]:.1f}" if found else "–"
     time = {r["model"]: r["train_seconds"] for r in records}
     for use in results["use"]:
@@ -161,8 +171,8 @@ def variants_table(
     return markdown(["variant", "negative ELBO", "importance sampling", "prior Monte Carlo",
         "dimensions in use", "of the doubt, between pictures", "time"], rows,
         "Eight CVAEs after 12 epochs, one seed, one visible quadrant: test, nats per image, "
-        f"S = 100. The standard error over images is at most {error:.1f}. A dimension of z is in "
-        "use if it costs more than 0.01 nats. Doubt is variance less the grey of real digits. "
+        f"S = 100. The standard error over images is at most {error:.1f}. A dimension of z is "
+        "in use if it costs more than 0.01 nats. Doubt is variance less the grey of real digits. "
         "Scores of black and white pixels compare with no other row. Time: of training, as a "
         "multiple of the reference.", "tbl-variants")
 
@@ -172,8 +182,8 @@ def black_and_white_table(results:dict) -> str: # Markdown
     rows = [[r["model"], LABELS[r["estimator"]], f"{r['nll']:.1f} ± {r['stderr']:.1f}"]
             for r in results["scores"]
             if r["model"].endswith("black and white") and r["estimator"] in ("bce", "is")]
-    return markdown(["trained and scored on black and white", "estimator", "nats per image"], rows,
-                    "Test, one seed, S = 100.", "tbl-black-and-white", left=2)
+    head = ["trained and scored on black and white", "estimator", "nats per image"]
+    return markdown(head, rows, "Test, one seed, S = 100.", "tbl-black-and-white", left=2)
 
 # %% ../../nbs/30_report_tables.ipynb #419eafcb
 def writers_table(records:list[dict]) -> str: # Markdown; records of `measure_writer`
@@ -187,8 +197,9 @@ def writers_table(records:list[dict]) -> str: # Markdown; records of `measure_wr
     rows = []
     for name in WRITERS:
         same = [r for r in records if r["model"] == name]
-        rows.append([name, f"{same[0]['weight']:g}", *(cell(same, *c) for c in columns.items())])
+        cells = [cell(same, *column) for column in columns.items()]
+        rows.append([name, f"{same[0]['weight']:g}", *cells])
     return markdown(["writer", "weight", "asked-for digit is read", "with pixel samples",
-        "probe on z", "KL, nats"], rows, f"{records[0]['data']}, {records[0]['epochs']} epochs, "
-        "lowest to highest of three seeds. Samples: 1,000 of each class, read by the packaged "
+        "probe on z", "KL, nats"], rows,
+        f"{records[0]['data']}, {records[0]['epochs']} epochs, lowest to highest of three seeds. Samples: 1,000 of each class, read by the packaged "
         "classifier. Probe and divergence: 10,000 test digits.", "tbl-writers")
