@@ -17,7 +17,7 @@ from .pairs import choose_device
 # %% ../../nbs/26_kit_checkpoints.ipynb #ba634618
 def save_net(
     net:nn.Module,                   # with a `config`: what its class is called with
-    path:str|Path,                   # a .safetensors file; its folder is made if need be
+    path:str|Path,                   # a .safetensors file; its folder is created if missing
     dtype:torch.dtype=torch.float32, # torch.float16 halves the file
 ) -> None: # raises ValueError for a net without `config`
     "Save weights and widths"

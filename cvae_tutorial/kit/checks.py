@@ -60,14 +60,14 @@ def check_values(
 
 # %% ../../nbs/20_kit_checks.ipynb #8c83d2da
 def check_number(name:str, value, least=1, most=math.inf) -> None: # raises ValueError
-    "Refuse what is no whole number in least..most"
+    "Refuse anything but a whole number in least..most"
     if not (isinstance(value, NonNegativeInt) and least <= value <= most):
         limit = "" if most == math.inf else f" and at most {most}"
         raise ValueError(f"{name} must be a whole number of at least {least}{limit}, "
                          f"not {value!r}")
 
 def check_choice(name:str, value, choices) -> None: # raises ValueError
-    "Refuse what is none of the choices"
+    "Refuse anything that is not one of the choices"
     *others, last = map(repr, choices)
     if value not in list(choices):
         raise ValueError(f"{name} must be {', '.join(others)} or {last}, not {value!r}")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 # %% ../../nbs/21_kit_files.ipynb #0cb9f6ac
 def replace_file(
-    path:str|Path,                   # its folder is made if need be
+    path:str|Path,                   # its folder is created if missing
     write:Callable[[Path], object],  # makes a file
 ) -> None: # raises OSError
     "Let `write` make a file beside `path`, then rename it: a crash leaves the old one whole"
@@ -54,7 +54,7 @@ def load_tensors(
     "What `save_tensors` wrote"
     try:
         with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()} # no map
             return dict(json.loads((file.metadata() or {}).get("about", "{}"))), tensors
     except (SafetensorError, TypeError, ValueError) as e:
         raise ValueError(f"{path} is damaged or no safetensors file ({e}): "

@@ -51,7 +51,7 @@ def _download_once() -> str:
         return SAMPLE
 
 @cache
-def _find_fashion() -> str: # raises FileNotFoundError if it is neither there nor to be had
+def _find_fashion() -> str: # raises FileNotFoundError if neither present nor available
     "A folder of its own in the cache, filled from Debian's package or by torchvision"
     debian = Path("/usr/share/datasets/fashion-mnist")
     try: return str(_fetch(FashionMNIST, CACHE/FASHION, debian))

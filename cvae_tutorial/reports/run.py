@@ -36,7 +36,7 @@ from ..variants import VARIANTS
 MODELS = dict(baseline=BaselineNet, cvae=CVAE)
 
 def fit_both(pairs, epochs:int, seed:int, folder:Path) -> dict: # model -> (net, seconds)
-    "Fit baseline and CVAE, and save their weights; goes on where it was stopped"
+    "Fit baseline and CVAE, and save their weights; resumes where it was stopped"
     kept = {name: folder/f"{name}.progress" for name in MODELS}
     fits = dict(baseline=lambda: train_baseline(
                     pairs, epochs=min(epochs, 16), seed=seed, resume=kept["baseline"]),

@@ -91,7 +91,7 @@ def claims(
     results:dict[str, list[dict]], # records by subject, see `measure`
     num_quadrant_inputs:int,       # 1, 2 or 3
 ) -> dict[str, list[float]]: # claim -> one value per seed
-    "The claims of the sharpness pages, each as one number"
+    "The claims of the evidence page, each as one number"
     def rows(subject, **where):
         where |= dict(quadrants=num_quadrant_inputs)
         return [r for r in results[subject] if r.items() >= where.items()]
