@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
 from .data import join_quadrants
@@ -53,7 +53,7 @@ class BaselineNet(nn.Module):
         return self.net(x.flatten(1))
 
     @typed
-    def forward(self, x:Float[Tensor, "batch {self.x_dim}"]|Float[Tensor, "batch 28 28"]):
+    def forward(self, x:Float[Tensor, "batch {self.x_dim}"]|Float[Tensor, "batch 28 {self.x_dim//28}"]):
         return self.logits(x).sigmoid()
 
 # %% ../nbs/01_baseline.ipynb #81eb18c3
@@ -105,7 +105,7 @@ class MaskedBCELoss(nn.Module):
 
     @typed
     def forward(self,
-        input:Float[Tensor, "batch *pixels"], target:Shaped[Tensor, "batch *targets"],
+        input:Float[Tensor, "batch *pixels"], target:Tensor, # as many numbers
     ) -> Float[Tensor, ""]: # RuntimeError if the sizes differ, or outside 0..1
         target = target.reshape(input.shape).to(input)
         known = target != self.masked_with

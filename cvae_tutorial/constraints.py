@@ -29,7 +29,7 @@ def class_pairs(pairs:dict[str, Pairs]) -> dict[str, Pairs]: # from `get_pairs`
     "What is given is the one-hot class (10), what is drawn the whole digit (784)"
     def turn(p):
         images = join_quadrants(p.x, p.y, count_quadrants(p.x, p.y))
-        return replace(p, x=F.one_hot(p.digits, 10).float(), y=images.flatten(1))
+        return replace(p, x=F.one_hot(p.classes, 10).float(), y=images.flatten(1))
     return {split: turn(p) for split, p in pairs.items()}
 
 # %% ../nbs/11_constraints.ipynb #870c69e3

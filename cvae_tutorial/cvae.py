@@ -130,6 +130,8 @@ class CVAE(nn.Module):
         super().__init__()
         self.config = {name: value for name, value in locals().items() if name in _CONFIG}
         self.config["baseline"] = getattr(pre_trained_baseline_net, "config", None)
+        if type(pre_trained_baseline_net) not in (type(None), BaselineNet):
+            self.config = None # nobody could build it again, so `save_net` refuses it
         self.x_dim, self.y_dim, self.z_dim = x_dim, y_dim, z_dim
         self.masked_with, self.name = masked_with, f"cvae_{next(_serial)}"
         self.baseline_net, widths = pre_trained_baseline_net, (z_dim, hidden_1, hidden_2)

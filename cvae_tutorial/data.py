@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from .kit.checks import PositiveInt, check_choice, check_number, typed
+from .kit.checks import AtLeast2, PositiveInt
+from .kit.checks import check_choice, check_number, check_values, typed
 from .kit.drawing import COLORS, plot_axes, show_digits
 from .kit.mnist import load_digits, load_mnist
 from .kit.pairs import Pairs, check_pairs, choose_device, split_pairs
@@ -20,7 +21,7 @@ from .kit.pairs import Pairs, check_pairs, choose_device, split_pairs
 # %% ../nbs/00_data.ipynb #7a125cff
 @typed
 def visible_mask(
-    num_quadrant_inputs, height:PositiveInt=28, width:PositiveInt=28, # quadrants: 1, 2 or 3
+    num_quadrant_inputs, height:AtLeast2=28, width:AtLeast2=28, # quadrants: 1, 2 or 3
 ) -> Shaped[Tensor, "height width"]: # bool; ValueError for another number of quadrants
     "True where a pixel is visible: bottom left; with 2 also top left; with 3 also top right"
     check_choice("Number of quadrants as inputs", num_quadrant_inputs, (1, 2, 3))
@@ -81,7 +82,8 @@ def find_twins(
     count:PositiveInt=9,
 ) -> tuple[Float[Tensor, "batch found"], Int[Tensor, "batch found"]]: # closest first
     "The training inputs closest to each input: their distances and indices"
-    check_number("count", count, 1, len(x_train))
+    check_number("count", count, 1, len(x_train)) # ValueError
+    check_values("x", x)
     return torch.cdist(x, x_train.to(x)).topk(count, largest=False)
 
 # %% ../nbs/00_data.ipynb #8d933fb0
@@ -90,7 +92,7 @@ def find_ambiguous(
     pairs:dict[str, Pairs], count:PositiveInt=6, # pairs from `get_pairs`
 ) -> Int[Tensor, "found"]: # indices into pairs["val"], the most ambiguous first
     "Of the first 2,000 validation inputs, those whose close twins disagree most on the digit"
-    x, digits = pairs["val"].x[:2000], pairs["train"].digits
+    x, digits = pairs["val"].x[:2000], pairs["train"].classes
     distances, twins = find_twins(x, pairs["train"].x)
     classes = F.one_hot(digits[twins], 10).float().mean(1)
     entropy = torch.special.entr(classes).sum(1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.special import entr
 
 from .data import visible_mask
-from .kit.checks import PositiveInt, check_values, typed
+from .kit.checks import PositiveInts, check_values, typed
 from .sharpness import POWERS, draw_means
 
 # %% ../nbs/08_evidence.ipynb #f7ae7225
@@ -61,7 +61,8 @@ def picture_sources(
 # %% ../nbs/08_evidence.ipynb #a87309d9
 @typed
 def coverage(
-    cvae, x:Float[Tensor, "batch visible"], y:Float[Tensor, "batch hidden"], counts=POWERS, # N
+    cvae, x:Float[Tensor, "batch visible"], y:Float[Tensor, "batch hidden"],
+    counts:PositiveInts=POWERS, # the values of N
 ) -> dict[int, Float[Tensor, "batch"]]: # N -> mean squared pixel distance
     "From the best of N samples (decoder means) to the truth"
     distances = {N: [] for N in sorted(counts)}

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .kit.checks import PositiveInt, check_number, check_values, typed
+from .kit.checks import AtLeast2, PositiveInt, PositiveInts, check_values, typed
 
 # %% ../nbs/05_sharpness.ipynb #bcbe475a
 @typed
@@ -50,7 +50,7 @@ POWERS = tuple(2**n for n in range(11)) # 1, 2, 4 ... 1024
 
 @typed
 def averaging(
-    baseline, cvae, x:Float[Tensor, "batch visible"], counts=POWERS, # the values of K
+    baseline, cvae, x:Float[Tensor, "batch visible"], counts:PositiveInts=POWERS, # of K
 ) -> dict[int, Float[Tensor, "batch"]]: # K -> mean squared pixel distance
     "From the mean of K samples to the baseline's picture"
     distances = {K: [] for K in sorted(counts)}
@@ -69,10 +69,9 @@ def floor_and_variance(distances:dict[int, float]) -> tuple[float, float]: # f s
 # %% ../nbs/05_sharpness.ipynb #060a6c76
 @typed
 def variance_split(
-    cvae, x:Float[Tensor, "batch visible"], samples:PositiveInt=256, # two or more
+    cvae, x:Float[Tensor, "batch visible"], samples:AtLeast2=256,
 ) -> dict[str, Float[Tensor, "batch hidden"]]: # total, within and between
     "The law of total variance, term by term; `total` comes from pixels drawn at random"
-    check_number("samples", samples, 2) # ValueError
     terms = dict(total=[], within=[], between=[])
     for _, p in draw_means(cvae, x, samples):
         terms["total"].append(p.bernoulli().var(0))

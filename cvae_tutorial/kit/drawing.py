@@ -35,6 +35,10 @@ def show_digits(
     "Draw rows of digits, one label per row"
     rows = rows if isinstance(rows, dict) else {"": rows}
     check_number("the number of rows", len(rows))
+    for label, images in rows.items(): # beartype looks at the first alone
+        if images.shape[1:] != (28, 28):
+            raise ValueError(f"row {label!r} must be digits of 28 by 28 pixels, not of "
+                             f"shape {tuple(images.shape)}")
     strips = [torch.cat(list(_ink(images.detach().cpu())), 1) for images in rows.values()]
     mosaic = torch.cat(strips)
     height, width = (n//30 for n in mosaic.shape[:2])

@@ -61,7 +61,8 @@ def load_tensors(
                          "delete it and make it again") from e
 
 # %% ../../nbs/21_kit_files.ipynb #e9520d00
-ASSETS, RESULTS = (files("cvae_tutorial")/name for name in ("assets", "results"))
+ASSETS = files("cvae_tutorial")/"assets"
+RESULTS = files("cvae_tutorial")/"results"
 
 def load_results(
     name:str="mnist/scores", # a file in the folder `results`, without its ending

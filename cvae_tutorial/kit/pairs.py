@@ -38,6 +38,12 @@ class Pairs:
     digits: Tensor|None # (N,), int64: what the images show, if they are digits
     source: str         # where they come from, such as "MNIST" or "sample"
 
+    @property
+    def classes(self) -> Tensor: # (N,); ValueError if there are none
+        "The digits, where something needs them"
+        if self.digits is None: raise ValueError(f"digits are needed, and {self.source} has none")
+        return self.digits
+
 # %% ../../nbs/24_kit_pairs.ipynb #d4a14047
 @typed
 def split_pairs(
@@ -68,6 +74,11 @@ def check_pairs(
 ) -> None: # raises ValueError
     "Refuse NaN and infinity, and x and y of different lengths"
     for split, p in pairs.items():
+        if not all(isinstance(t, Tensor) for t in (getattr(p, "x", None), getattr(p, "y", None))):
+            raise ValueError(f"{split} must be Pairs with tensors x and y, not {p!r:.60}")
+        if p.x.dim() < 2 or not p.y.dim():
+            raise ValueError(f"{split}.x must have one row per pair, and {split}.y as many rows; "
+                             f"their shapes are {tuple(p.x.shape)} and {tuple(p.y.shape)}")
         if len(p.x) != len(p.y):
             raise ValueError(f"{split}.x and {split}.y must be of one length, "
                              f"not {len(p.x)} and {len(p.y)}")
