@@ -53,7 +53,9 @@ class BaselineNet(nn.Module):
         return self.net(x.flatten(1))
 
     @typed
-    def forward(self, x:Float[Tensor, "batch {self.x_dim}"]|Float[Tensor, "batch 28 {self.x_dim//28}"]):
+    def forward(self, # vectors, or whole images
+        x:Float[Tensor, "batch {self.x_dim}"]|Float[Tensor, "batch 28 {self.x_dim//28}"],
+    ) -> Tensor: # probabilities (batch, y_dim)
         return self.logits(x).sigmoid()
 
 # %% ../nbs/01_baseline.ipynb #81eb18c3

@@ -41,7 +41,8 @@ class Pairs:
     @property
     def classes(self) -> Tensor: # (N,); ValueError if there are none
         "The digits, where something needs them"
-        if self.digits is None: raise ValueError(f"digits are needed, and {self.source} has none")
+        if self.digits is None:
+            raise ValueError(f"digits are needed, and {self.source} has none")
         return self.digits
 
 # %% ../../nbs/24_kit_pairs.ipynb #d4a14047
@@ -74,10 +75,11 @@ def check_pairs(
 ) -> None: # raises ValueError
     "Refuse NaN and infinity, and x and y of different lengths"
     for split, p in pairs.items():
-        if not all(isinstance(t, Tensor) for t in (getattr(p, "x", None), getattr(p, "y", None))):
+        parts = getattr(p, "x", None), getattr(p, "y", None)
+        if not all(isinstance(part, Tensor) for part in parts):
             raise ValueError(f"{split} must be Pairs with tensors x and y, not {p!r:.60}")
         if p.x.dim() < 2 or not p.y.dim():
-            raise ValueError(f"{split}.x must have one row per pair, and {split}.y as many rows; "
+            raise ValueError(f"{split}.x must have one row per pair, and {split}.y as many; "
                              f"their shapes are {tuple(p.x.shape)} and {tuple(p.y.shape)}")
         if len(p.x) != len(p.y):
             raise ValueError(f"{split}.x and {split}.y must be of one length, "

@@ -83,7 +83,8 @@ def draws_table(
                       for q in quadrants)
     return markdown(["S", *(f"{q} visible" for q in quadrants)], rows,
         f"Importance sampling, nats per image, {records[0]['data']}, test, one seed. "
-        f"Of {most:,} draws about {sizes} carry the weight (effective sample size, median over images).",
+        f"Of {most:,} draws about {sizes} carry the weight (effective sample size, median over "
+        "images).",
         "tbl-draws")
 
 # %% ../../nbs/30_report_tables.ipynb #cdee3d6e
@@ -146,7 +147,8 @@ def controls_table(results:dict[str, list[dict]]) -> str: # Markdown
                  for r in results["failures"] if r["training"] == name]
         rows.append([name, over_seeds(share)])
     return markdown(["training", "share of variance between pictures"], rows,
-        "Controls, trained from nothing on all of MNIST for six epochs. Mean ± standard error over three seeds.",
+        "Controls, trained from nothing on all of MNIST for six epochs. Mean ± standard error "
+        "over three seeds.",
         "tbl-controls")
 
 # %% ../../nbs/30_report_tables.ipynb #fbc2bc2b
@@ -172,7 +174,8 @@ def variants_table(
         "dimensions in use", "of the doubt, between pictures", "time"], rows,
         "Eight CVAEs after 12 epochs, one seed, one visible quadrant: test, nats per image, "
         f"S = 100. The standard error over images is at most {error:.1f}. A dimension of z is "
-        "in use if it costs more than 0.01 nats. Doubt is variance less the grey of real digits. "
+        "in use if it costs more than 0.01 nats. Doubt is variance less the grey of real "
+        "digits. "
         "Scores of black and white pixels compare with no other row. Time: of training, as a "
         "multiple of the reference.", "tbl-variants")
 
@@ -201,5 +204,6 @@ def writers_table(records:list[dict]) -> str: # Markdown; records of `measure_wr
         rows.append([name, f"{same[0]['weight']:g}", *cells])
     return markdown(["writer", "weight", "asked-for digit is read", "with pixel samples",
         "probe on z", "KL, nats"], rows,
-        f"{records[0]['data']}, {records[0]['epochs']} epochs, lowest to highest of three seeds. Samples: 1,000 of each class, read by the packaged "
+        f"{records[0]['data']}, {records[0]['epochs']} epochs, lowest to highest of three "
+        "seeds. Samples: 1,000 of each class, read by the packaged "
         "classifier. Probe and divergence: 10,000 test digits.", "tbl-writers")
