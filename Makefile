@@ -10,13 +10,13 @@ tutorial: .venv/ready
 	python tools/build_site.py
 
 # Notebooks and library in step first, since the rest builds on it; then every notebook; then everything else.
-# Two notebooks at a time with a thread each take less than one after the other with two.
+# Two notebooks, then two test files, at a time with a thread each take less than one after the other with two.
 # -rs names the tests that were left out, on a machine without chromium.
 test: export CVAE_TUTORIAL_DATA = sample
 test: .venv/ready
 	pytest -q tests/test_notebooks.py
 	OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --do_print
-	pytest -q -rs tests --ignore tests/test_notebooks.py
+	OMP_NUM_THREADS=1 pytest -q -rs -n 2 --dist loadfile tests --ignore tests/test_notebooks.py
 
 # The same tests and the long versions of some, such as 200 kills of a run.
 test-long: export CVAE_TUTORIAL_DATA = sample

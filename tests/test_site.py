@@ -151,10 +151,14 @@ def test_search_finds_importance_sampling(tab, site):
     assert "importance" in tab.inner_text("main").lower()
 
 
-@pytest.mark.parametrize("scheme, width", [("light", 1280), ("dark", 1280), ("dark", 360)])
-def test_nobody_is_shut_out(browser, site, scheme, width):
+WORKSHOP = [name for name in PAGES if name.startswith(("kit_", "report_"))]
+
+
+@pytest.mark.parametrize("scheme, width, names", [("light", 1280, PAGES), ("dark", 360, [name for name in PAGES if name not in WORKSHOP]), ("dark", 1280, WORKSHOP)],
+                         ids=["light desktop", "dark phone", "dark desktop, the workshop"])
+def test_nobody_is_shut_out(browser, site, scheme, width, names):
     found = {}
-    for name in PAGES:
+    for name in names:
         with browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme) as tab:
             tab.goto(f"{site}{name}.html")
             assert tab.evaluate("document.documentElement.classList.contains('quarto-dark')") == (scheme == "dark")
