@@ -16,7 +16,7 @@ test: export CVAE_TUTORIAL_DATA = sample
 test: .venv/ready
 	pytest -q tests/test_notebooks.py
 	OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --do_print
-	OMP_NUM_THREADS=1 pytest -q -rs -n 2 --dist loadfile tests --ignore tests/test_notebooks.py
+	OMP_NUM_THREADS=1 pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder tests --ignore tests/test_notebooks.py
 
 # The same tests and the long versions of some, such as 200 kills of a run.
 test-long: export CVAE_TUTORIAL_DATA = sample

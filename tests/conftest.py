@@ -24,7 +24,11 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "long: takes many minutes; only with --long")
 
 
+LONGEST = "test_site", "test_fitting", "test_run", "test_demo", "test_short"  # first, so that two workers end together
+
+
 def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
     if config.getoption("--long"): return
     for item in items:
         if item.get_closest_marker("long"): item.add_marker(pytest.mark.skip(reason="long; make test-long runs it"))

@@ -83,8 +83,8 @@ def draws_table(
                       for q in quadrants)
     return markdown(["S", *(f"{q} visible" for q in quadrants)], rows,
         f"Importance sampling, nats per image, {records[0]['data']}, test, one seed. "
-        f"Of {most:,} draws about {sizes} carry the weight (effective sample size, median over "
-        "images).",
+        f"Of {most:,} draws about {sizes} carry the weight (effective sample size, median "
+        "over images).",
         "tbl-draws")
 
 # %% ../../nbs/30_report_tables.ipynb #cdee3d6e
