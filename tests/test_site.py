@@ -14,6 +14,13 @@ SOURCES = {re.sub(r"^\d+_", "", path.stem): path for path in sorted((ROOT / "nbs
 PAGES = list(SOURCES)
 PROSE = """main => { const copy = main.cloneNode(true);
                      copy.querySelectorAll('pre, code, math, script').forEach(e => e.remove()); return copy.textContent; }"""
+# documented names that show signature and source, or neither
+BOTH_OR_NONE = """() => [...document.querySelectorAll(".cell-output-markdown > h3.anchored")].filter(heading => {
+    const signature = heading.parentElement.querySelector(".code-copy-outer-scaffold")
+    const defined = new RegExp("(def|class) " + heading.textContent.trim().split(".").pop() + "\\\\b")
+    const source = [...document.querySelectorAll("details.code-fold[open]")].some(cell => defined.test(cell.textContent))
+    return (getComputedStyle(signature).display != "none") == source
+}).map(heading => heading.textContent)"""
 # HTML, styles, scripts, fonts and pictures; what scripts fetch later (search index, a network's weights) is data
 BYTES = """[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
            .filter(entry => entry.initiatorType != 'fetch').reduce((sum, entry) => sum + entry.decodedBodySize, 0)"""
@@ -40,6 +47,7 @@ def visits(browser, site):
         visit["headings"] = tab.eval_on_selector_all("main :is(h1, h2, h3, h4, h5, h6)", "all => all.map(h => +h.tagName[1])")
         visit["formulas"] = tab.locator("math").count()
         visit["prose"] = tab.eval_on_selector("main", PROSE)
+        visit["both or none"] = tab.evaluate(BOTH_OR_NONE)
         visit["bytes"] = tab.evaluate(BYTES)
         tab.close()
     return seen
@@ -152,9 +160,10 @@ def test_search_finds_importance_sampling(tab, site):
 
 
 WORKSHOP = [name for name in PAGES if name.startswith(("kit_", "report_"))]
+STORY = [name for name in PAGES if name not in WORKSHOP]
 
 
-@pytest.mark.parametrize("scheme, width, names", [("light", 1280, PAGES), ("dark", 360, [name for name in PAGES if name not in WORKSHOP]), ("dark", 1280, WORKSHOP)],
+@pytest.mark.parametrize("scheme, width, names", [("light", 1280, STORY), ("dark", 360, STORY), ("dark", 1280, WORKSHOP)],
                          ids=["light desktop", "dark phone", "dark desktop, the workshop"])
 def test_nobody_is_shut_out(browser, site, scheme, width, names):
     found = {}
@@ -167,19 +176,9 @@ def test_nobody_is_shut_out(browser, site, scheme, width, names):
     assert {name: violations for name, violations in found.items() if violations} == {}
 
 
-def test_each_name_shows_its_signature_or_its_source(browser, site):
-    both_or_none = """() => [...document.querySelectorAll(".cell-output-markdown > h3.anchored")].filter(heading => {
-        const signature = heading.parentElement.querySelector(".code-copy-outer-scaffold")
-        const defined = new RegExp("(def|class) " + heading.textContent.trim().split(".").pop() + "\\\\b")
-        const source = [...document.querySelectorAll("details.code-fold[open]")].some(cell => defined.test(cell.textContent))
-        return (getComputedStyle(signature).display != "none") == source
-    }).map(heading => heading.textContent)"""
-    found = {}
-    for name in PAGES:
-        with browser.new_page() as tab:
-            tab.goto(f"{site}{name}.html")
-            found[name] = tab.evaluate(both_or_none)
-    assert {name: names for name, names in found.items() if names} == {}
+def test_each_name_shows_its_signature_or_its_source(visits):
+    found = {url: v["both or none"] for url, v in visits.items()}
+    assert {url: names for url, names in found.items() if names} == {}
 
 
 def test_machines_find_every_page(site, checkout):
