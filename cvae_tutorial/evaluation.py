@@ -19,6 +19,7 @@ from .baseline import BaselineNet, complete_baseline
 from .cvae import CVAE, complete_cvae
 from .data import join_quadrants
 from .kit.checks import NonNegativeInt, PositiveInt, check_values, typed
+from .kit.files import load_results
 
 # %% ../nbs/04_evaluation.ipynb #14c3bc61
 def log_mean_exp(log_values:Tensor) -> Tensor: # (samples, ...) -> (...)
