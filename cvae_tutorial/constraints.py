@@ -20,7 +20,6 @@ from .data import count_quadrants, join_quadrants
 from .kit.checks import PositiveInt, check_choice, typed
 from .kit.fitting import fit
 from .kit.pairs import Pairs
-from .reader import DigitClassifier
 from .training import train_cvae
 from .variants import kl_weighted_loss
 

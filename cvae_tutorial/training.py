@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pyro
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 from pyro.infer import ELBO, TraceMeanField_ELBO
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from .cvae import CVAE
 from .data import count_quadrants, join_quadrants
 from .data import split_quadrants, visible_mask
 from .kit.checkpoints import load_net
-from .kit.checks import NonNegativeInt, PositiveInt, typed
+from .kit.checks import NonNegativeInt, PositiveFloat, PositiveInt, typed
 from .kit.files import ASSETS
 from .kit.fitting import fit
 from .kit.pairs import Pairs, check_pairs
@@ -43,7 +43,7 @@ def train_cvae(
     *, z_dim:int=50, hidden:int=400, # width of the hidden layers of all three networks
     baseline_net=None, decoder_sees_x=True, prior_sees_x=True, likelihood="pixels", # as CVAE
     make_loss:Callable=elbo_loss, # from a CVAE to loss(x, y), nats per image
-    epochs:PositiveInt=60, lr:float=2e-3, seed:NonNegativeInt=0, **kwargs, # see `fit`
+    epochs:PositiveInt=60, lr:PositiveFloat=2e-3, seed:NonNegativeInt=0, **kwargs, # see `fit`
 ) -> tuple[CVAE, list[dict]]: # the CVAE at its best validation epoch, and its history
     "Make and train a CVAE; one seed gives one result"
     check_pairs(pairs, *((0, 1) if likelihood == "pixels" else ()))

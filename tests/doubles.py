@@ -1,8 +1,32 @@
-"Models whose answers are known, in place of a CVAE"
+"Models whose answers are known, in place of a CVAE, and what the tests of CVAE and evaluation share"
+import pyro
+import pytest
 import torch
 from pyro.distributions import Normal
 
-from cvae_tutorial.cvae import PixelBernoulli
+from cvae_tutorial.cvae import CVAE, PixelBernoulli
+from cvae_tutorial.data import get_pairs
+
+
+@pytest.fixture(autouse=True)
+def no_gradients_and_no_traces():
+    with torch.no_grad(): yield
+    pyro.clear_param_store()
+
+
+@pytest.fixture(scope="module")
+def batch():
+    val = get_pairs(1)["val"]
+    return val.x[:64], val.y[:64]
+
+
+@pytest.fixture
+def cvae():
+    "An untrained CVAE, whose prior and recognition network disagree a little"
+    torch.manual_seed(0)
+    net = CVAE(8, 32, 32, x_dim=196, y_dim=588)
+    for encoder in net.prior_net, net.recognition_net: encoder.net[-1].weight.mul_(.6)
+    return net
 
 
 class TwoPictures:

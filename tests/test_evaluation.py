@@ -1,35 +1,13 @@
 "Estimates of a likelihood against answers that are known some other way"
-import pyro
 import pytest
 import torch
+from doubles import batch, cvae, no_gradients_and_no_traces  # noqa: F401, fixtures
 from hypothesis import given, settings, strategies as st
 from pyro.infer import Trace_ELBO
 from torch.distributions import kl_divergence
 
 from cvae_tutorial.cvae import CVAE
-from cvae_tutorial.data import get_pairs
 from cvae_tutorial.evaluation import LinearGaussian, estimate_nll, log_mean_exp
-
-
-@pytest.fixture(autouse=True)
-def no_gradients_and_no_traces():
-    with torch.no_grad(): yield
-    pyro.clear_param_store()
-
-
-@pytest.fixture(scope="module")
-def batch():
-    val = get_pairs(1)["val"]
-    return val.x[:64], val.y[:64]
-
-
-@pytest.fixture
-def cvae():
-    "An untrained CVAE, whose prior and recognition network disagree a little"
-    torch.manual_seed(0)
-    net = CVAE(8, 32, 32, x_dim=196, y_dim=588)
-    for encoder in net.prior_net, net.recognition_net: encoder.net[-1].weight.mul_(.6)
-    return net
 
 
 def test_estimates_agree_with_pyro(cvae, batch):

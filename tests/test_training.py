@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from cvae_tutorial.data import count_quadrants, get_pairs, join_quadrants, split_quadrants
+from cvae_tutorial.kit.drawing import show_digits
 from cvae_tutorial.training import shift_digits, train_cvae
 
 
@@ -32,3 +33,11 @@ def test_shifts_keep_the_kind_of_puzzle(n, count, seed):
     x, y = split_quadrants(torch.rand(count, 28, 28), n)
     moved = shift_digits(x, y)
     assert [part.shape for part in moved] == [x.shape, y.shape] and count_quadrants(*moved) == n
+
+
+def test_a_whole_number_is_a_step_size_and_a_width_too():
+    "1 is as good as 1.0 where a positive number is asked"
+    show_digits(torch.rand(2, 28, 28), 1)
+    pairs = {split: replace(p, x=p.x[:50], y=p.y[:50], digits=p.digits[:50]) for split, p in get_pairs(1).items()}
+    whole, other = (train_cvae(pairs, z_dim=2, hidden=4, epochs=1, lr=lr)[1][0]["val"] for lr in (1, 1.))
+    assert whole == other

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Shaped
 from torch import Tensor
 
-from .checks import check_number, typed
+from .checks import PositiveFloat, check_number, typed
 from .files import replace_file
 
 # %% ../../nbs/23_kit_drawing.ipynb #68bfc17e
@@ -30,7 +30,7 @@ Rows = Shaped[Tensor, "count 28 28"]
 @typed
 def show_digits(
     rows:dict[str, Rows]|Rows, # label of a row -> digits in 0..1, -1 where hidden
-    size:float=.45,            # inches per digit
+    size:PositiveFloat=.45,    # inches per digit
 ):
     "Draw rows of digits, one label per row"
     rows = rows if isinstance(rows, dict) else {"": rows}

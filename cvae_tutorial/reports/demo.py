@@ -15,13 +15,13 @@ import pyro
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ..baseline import BaselineNet, MaskedBCELoss
 from ..cvae import CVAE, PixelBernoulli
-from ..data import find_ambiguous, get_pairs, visible_mask
+from ..data import find_ambiguous, visible_mask
 from ..evaluation import estimate_nll, mean_and_stderr
 from ..kit.checks import NonNegativeInt, PositiveInt, check_number, typed
 from ..kit.files import write_json, write_text
