@@ -17,7 +17,7 @@ from torch import Tensor
 from .data import join_quadrants
 from .kit.checks import NonNegativeInt, PositiveInt, typed
 from .kit.drawing import plot_history
-from .kit.fitting import fit
+from .kit.fitting import fit, seeded
 from .kit.pairs import Pairs, check_pairs
 
 # %% ../nbs/01_baseline.ipynb #1eeb942a
@@ -82,10 +82,10 @@ def train_baseline(
     "Make and train a baseline; one seed gives one result"
     check_pairs(pairs, 0, 1)
     train, val = pairs["train"], pairs["val"]
-    torch.manual_seed(seed)
-    net = BaselineNet(hidden, hidden, x_dim=train.x.shape[1], y_dim=train.y.shape[1])
-    net.to(train.x.device)
-    return net, fit(net, bce_loss(net), train, val, epochs=epochs, **kwargs)
+    with seeded(seed):
+        net = BaselineNet(hidden, hidden, x_dim=train.x.shape[1], y_dim=train.y.shape[1])
+        net.to(train.x.device)
+        return net, fit(net, bce_loss(net), train, val, epochs=epochs, **kwargs)
 
 # %% ../nbs/01_baseline.ipynb #06d2ca2a
 @torch.no_grad()

@@ -18,7 +18,7 @@ from .baseline import mlp
 from .cvae import CVAE
 from .data import count_quadrants, join_quadrants
 from .kit.checks import PositiveInt, check_choice, typed
-from .kit.fitting import fit
+from .kit.fitting import fit, seeded
 from .kit.pairs import Pairs
 from .training import train_cvae
 from .variants import kl_weighted_loss
@@ -94,8 +94,8 @@ def probe_class(
         with torch.no_grad(): z = cvae.recognition(p.x, p.y).base_dist.loc
         return replace(p, x=z, y=p.digits)
     train, val, test = (encode(pairs[split]) for split in ("train", "val", "test"))
-    torch.manual_seed(0)
-    probe = mlp(train.x.shape[1], *widths, 10).to(train.x.device)
-    fit(probe, lambda z, digits: F.cross_entropy(probe(z), digits), train, val,
-        epochs=10, lr=.01)
+    with seeded(0):
+        probe = mlp(train.x.shape[1], *widths, 10).to(train.x.device)
+        fit(probe, lambda z, digits: F.cross_entropy(probe(z), digits), train, val,
+            epochs=10, lr=.01)
     with torch.no_grad(): return (probe(test.x).argmax(1) == test.digits).float().mean().item()

@@ -37,7 +37,7 @@ class PixelBernoulli(dist.Bernoulli):
     support = _PixelValue()
 
     def log_prob(self, value:Tensor) -> Tensor:
-        if self._validate_args: self._validate_sample(value)
+        self._validate_sample(value) # always: a wrong value would be a wrong loss, in silence
         logits, value = broadcast_all(self.logits, value)
         target, weight = value.clamp(min=0), (value >= 0).float()
         return -F.binary_cross_entropy_with_logits(logits, target, weight, reduction="none")
@@ -46,7 +46,7 @@ class PixelBernoulli(dist.Bernoulli):
 def loc_and_scale(outputs:Tensor) -> tuple[Tensor, Tensor]: # (..., 2n) -> (..., n) each
     "What a network says about n numbers: their means, and their scales above 0"
     loc, log_scale = outputs.chunk(2, -1)
-    return loc, log_scale.exp()
+    return loc, log_scale.clamp(-10, 10).exp() # within 0.00005 and 22,000, whatever comes
 
 # %% ../nbs/02_cvae.ipynb #4f279727
 @dataclass
@@ -113,7 +113,7 @@ class StandardNormal(nn.Module):
 # %% ../nbs/02_cvae.ipynb #67aec624
 _serial = count()
 _CONFIG = ("z_dim", "hidden_1", "hidden_2", "x_dim", "y_dim", "decoder_sees_x", "prior_sees_x",
-           "likelihood", "masked_with")
+           "likelihood")
 
 class CVAE(nn.Module):
     "Conditional variational autoencoder (Sohn, Lee and Yan, 2015)"
@@ -125,7 +125,6 @@ class CVAE(nn.Module):
         decoder_sees_x:bool=True,        # False: p(y|z), the decoder of Pyro's tutorial
         prior_sees_x:bool=True,          # False: z is standard normal, as without any x
         likelihood:Literal["pixels", "numbers"]="pixels", # of y; "numbers": any others
-        masked_with:float|int=-1,        # the mark of a pixel of y that is not scored
     ):
         super().__init__()
         self.config = {name: value for name, value in locals().items() if name in _CONFIG}
@@ -133,7 +132,7 @@ class CVAE(nn.Module):
         if type(pre_trained_baseline_net) not in (type(None), BaselineNet):
             self.config = None # nobody could build it again, so `save_net` refuses it
         self.x_dim, self.y_dim, self.z_dim = x_dim, y_dim, z_dim
-        self.masked_with, self.name = masked_with, f"cvae_{next(_serial)}"
+        self.name = f"cvae_{next(_serial)}"
         self.baseline_net, widths = pre_trained_baseline_net, (z_dim, hidden_1, hidden_2)
         self.prior_net = StandardNormal(z_dim)
         if prior_sees_x and x_dim:
@@ -152,7 +151,7 @@ class CVAE(nn.Module):
 def from_config(cls:CVAE, config:dict): # the `config` of a CVAE
     "The same networks, with new weights; `load_net` calls it"
     guess = config.get("baseline") and BaselineNet(**config["baseline"])
-    own = {name: value for name, value in config.items() if name != "baseline"}
+    own = {name: value for name, value in config.items() if name in _CONFIG}
     return cls(pre_trained_baseline_net=guess, **own)
 
 # %% ../nbs/02_cvae.ipynb #83a53b04
@@ -181,12 +180,6 @@ def generation(self:CVAE,
     "p(y|x,z), for each z"
     return self.generation_net.distribution(z, x).to_event(1)
 
-# %% ../nbs/02_cvae.ipynb #8a5b48f9
-@patch
-def _target(self:CVAE, ys:Tensor) -> Tensor: # images or (B, n) -> (B, n), marked -1
-    y = ys.flatten(1)
-    return y if self.masked_with == -1 else torch.where(y == self.masked_with, -1., y)
-
 # %% ../nbs/02_cvae.ipynb #655d87f4
 @patch
 def model(self:CVAE,
@@ -200,7 +193,7 @@ def model(self:CVAE,
         z = pyro.sample("z", self.prior(x))
         y = self.generation(x, z)
         if ys is None: return pyro.deterministic("y", y.mean, event_dim=1)
-        pyro.sample("y", y, obs=self._target(ys))
+        pyro.sample("y", y, obs=ys.flatten(1))
         return y.mean
 
 # %% ../nbs/02_cvae.ipynb #84578305
@@ -209,7 +202,7 @@ def guide(self:CVAE, xs:Tensor, ys:Tensor|None=None):
     "The story backwards: z from the recognition network, or without y from the prior"
     with pyro.plate("data", len(xs)):
         x = xs.flatten(1)
-        q = self.prior(x) if ys is None else self.recognition(x, self._target(ys))
+        q = self.prior(x) if ys is None else self.recognition(x, ys.flatten(1))
         pyro.sample("z", q)
 
 # %% ../nbs/02_cvae.ipynb #a1b5957a

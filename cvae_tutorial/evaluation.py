@@ -20,6 +20,7 @@ from .cvae import CVAE, complete_cvae
 from .data import join_quadrants
 from .kit.checks import NonNegativeInt, PositiveInt, check_values, typed
 from .kit.files import load_results
+from .kit.fitting import seeded
 
 # %% ../nbs/04_evaluation.ipynb #14c3bc61
 def log_mean_exp(log_values:Tensor) -> Tensor: # (samples, ...) -> (...)
@@ -35,9 +36,10 @@ def log_weights(model, x:Tensor, y:Tensor, samples:int) -> Tensor: # (samples, b
     return log_joint - recognition.log_prob(z)
 
 # %% ../nbs/04_evaluation.ipynb #faa7d3a5
-def _estimates(model, x:Tensor, y:Tensor, samples:int) -> dict[str, Tensor]: # nats (batch,)
-    log_w, z = log_weights(model, x, y, samples), model.prior(x).sample((samples,))
-    log_p = model.generation(x, z).log_prob(y)
+def _estimates(model, x, y, counts:list[int]) -> dict[str, Tensor]: # draws; nats (batch,)
+    def log_p(count): return model.generation(x, model.prior(x).sample((count,))).log_prob(y)
+    log_w = torch.cat([log_weights(model, x, y, count) for count in counts])
+    log_p = torch.cat([log_p(count) for count in counts])
     return {"elbo": log_w.mean(0), "prior_mc": log_mean_exp(log_p), "is": log_mean_exp(log_w)}
 
 # %% ../nbs/04_evaluation.ipynb #09a87dcb
@@ -50,9 +52,10 @@ def estimate_nll(
     "Three estimates of -log p(y|x): `elbo`, `prior_mc` and `is` (importance sampling)"
     check_values("y", y) # ValueError
     size = max(1, rows//samples)
+    counts = [rows]*(samples//rows) + [samples % rows]*(samples % rows > 0)
     batches = list(zip(x.split(size), y.split(size)))
     if len(x)*samples >= 100_000: batches = tqdm(batches, desc=f"{samples} samples")
-    parts = [_estimates(model, *batch, samples) for batch in batches]
+    parts = [_estimates(model, *batch, counts) for batch in batches]
     return {name: -torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 # %% ../nbs/04_evaluation.ipynb #3efb2e76
@@ -102,8 +105,7 @@ def completion_rows(
     num_quadrant_inputs:int, num_samples:PositiveInt=10, seed:NonNegativeInt=0,
 ) -> dict[str, Float[Tensor, "batch 28 28"]]: # label -> pictures, for `show_digits`
     "Input, truth, baseline's answer and the CVAE's samples (decoder means) side by side"
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         samples = complete_cvae(cvae, x, num_quadrant_inputs, num_samples)
     rows = dict(input=join_quadrants(x, -1, num_quadrant_inputs),
                 truth=join_quadrants(x, y, num_quadrant_inputs),

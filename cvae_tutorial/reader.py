@@ -6,28 +6,27 @@
 __all__ = ['DigitClassifier', 'set_temperature', 'train_classifier', 'load_classifier', 'doubtful']
 
 # %% ../nbs/06_reader.ipynb #89a95e65
-from collections.abc import Callable
-
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from .baseline import BaselineNet
-from .data import count_quadrants, join_quadrants
+from .data import count_quadrants, join_quadrants, split_quadrants
 from .kit.checkpoints import load_net
-from .kit.checks import NonNegativeInt, typed
+from .kit.checks import NonNegativeInt, PositiveFloat, PositiveInt, typed
 from .kit.files import ASSETS
-from .kit.fitting import fit
+from .kit.fitting import fit, seeded
 from .kit.pairs import Pairs
+from .training import shift_images
 
 # %% ../nbs/06_reader.ipynb #60ac82f4
 class DigitClassifier(nn.Module):
-    "A small convolutional network that reads a digit"
-    def __init__(self):
+    "A small convolutional network that reads a digit, whole or from its visible quadrants"
+    @typed
+    def __init__(self, quadrants:NonNegativeInt=0): # 1, 2 or 3: of visible pixels; 0: whole
         super().__init__()
-        self.config = {}
+        self.config, self.quadrants = dict(quadrants=quadrants), quadrants
         self.net = nn.Sequential(
             nn.Conv2d(1, 16, 5, stride=2), nn.SiLU(),
             nn.Conv2d(16, 32, 3, stride=2), nn.SiLU(), nn.Flatten(),
@@ -37,7 +36,8 @@ class DigitClassifier(nn.Module):
     def features(self, images:Float[Tensor, "*batch 28 28"]) -> Float[Tensor, "*batch 128"]:
         return self.net[:-1](images.reshape(-1, 1, 28, 28)).unflatten(0, images.shape[:-2])
 
-    def logits(self, images:Tensor) -> Tensor: # (..., 28, 28) -> (..., 10)
+    def logits(self, images:Tensor) -> Tensor: # (..., 28, 28) or (..., visible) -> (..., 10)
+        if self.quadrants: images = join_quadrants(images, 0., self.quadrants)
         return self.net[-1](self.features(images))
 
 # %% ../nbs/06_reader.ipynb #ed5d4fd2
@@ -55,20 +55,19 @@ def set_temperature(net:nn.Module, x:Tensor, digits:Tensor) -> float: # validati
 @typed
 def train_classifier(
     pairs:dict[str, Pairs], whole:bool=False, # read whole digits; else visible pixels alone
-    *, seed:NonNegativeInt=0, epochs=8, lr=2e-3, augment:Callable|None=None, # see `fit`
-) -> BaselineNet|DigitClassifier: # its `logits` are calibrated on validation
-    "Fit a net to tell the ten digits apart, and set its temperature"
-    torch.manual_seed(seed)
-    def task(p):
-        x = join_quadrants(p.x, p.y, count_quadrants(p.x, p.y)) if whole else p.x
-        return Pairs(x, p.digits, p.digits, p.source)
+    *, seed:NonNegativeInt=0, epochs:PositiveInt=8, lr:PositiveFloat=2e-3, # see `fit`
+) -> DigitClassifier: # its `logits` are calibrated on validation
+    "Fit a net to tell the ten digits apart, on moved digits, and set its temperature"
+    n = count_quadrants(pairs["train"].x, pairs["train"].y)
+    def task(p): return Pairs(join_quadrants(p.x, p.y, n), p.digits, p.digits, p.source)
     train, val = task(pairs["train"]), task(pairs["val"])
-    net = DigitClassifier() if whole else BaselineNet(400, 400, x_dim=train.x.shape[1],
-                                                      y_dim=10)
-    net.to(train.x.device)
-    def loss(x, digits): return F.cross_entropy(net.logits(x), digits)
-    fit(net, loss, train, val, epochs=epochs, lr=lr, augment=augment)
-    set_temperature(net, val.x, val.digits)
+    def shown(images): return images if whole else split_quadrants(images, n)[0]
+    def loss(images, digits): return F.cross_entropy(net.logits(shown(images)), digits)
+    def moved(images, digits): return shift_images(images), digits
+    with seeded(seed):
+        net = DigitClassifier(0 if whole else n).to(train.x.device)
+        fit(net, loss, train, val, epochs=epochs, lr=lr, augment=moved)
+    set_temperature(net, shown(val.x), val.digits)
     return net
 
 # %% ../nbs/06_reader.ipynb #7cd9ee22

@@ -22,7 +22,7 @@ from .data import split_quadrants, visible_mask
 from .kit.checkpoints import load_net
 from .kit.checks import NonNegativeInt, PositiveFloat, PositiveInt, typed
 from .kit.files import ASSETS
-from .kit.fitting import fit
+from .kit.fitting import fit, seeded
 from .kit.pairs import Pairs, check_pairs
 
 # %% ../nbs/03_training.ipynb #45f02fd3
@@ -48,12 +48,11 @@ def train_cvae(
     "Make and train a CVAE; one seed gives one result"
     check_pairs(pairs, *((0, 1) if likelihood == "pixels" else ()))
     train, val = pairs["train"], pairs["val"]
-    pyro.set_rng_seed(seed)
-    cvae = CVAE(z_dim, hidden, hidden, baseline_net, x_dim=train.x.shape[1],
-                y_dim=train.y.shape[1], decoder_sees_x=decoder_sees_x,
-                prior_sees_x=prior_sees_x, likelihood=likelihood)
-    cvae.to(train.x.device)
-    return cvae, fit(cvae, make_loss(cvae), train, val, epochs=epochs, lr=lr, **kwargs)
+    with seeded(seed):
+        cvae = CVAE(z_dim, hidden, hidden, baseline_net, x_dim=train.x.shape[1],
+                    y_dim=train.y.shape[1], decoder_sees_x=decoder_sees_x,
+                    prior_sees_x=prior_sees_x, likelihood=likelihood).to(train.x.device)
+        return cvae, fit(cvae, make_loss(cvae), train, val, epochs=epochs, lr=lr, **kwargs)
 
 # %% ../nbs/03_training.ipynb #6d4f1005
 @typed

@@ -11,7 +11,6 @@ import copy
 import json
 from pathlib import Path
 
-import pyro
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -25,7 +24,7 @@ from ..data import find_ambiguous, visible_mask
 from ..evaluation import estimate_nll, mean_and_stderr
 from ..kit.checks import NonNegativeInt, PositiveInt, check_number, typed
 from ..kit.files import write_json, write_text
-from ..kit.fitting import fit
+from ..kit.fitting import fit, seeded
 from ..kit.mnist import load_digits
 from ..kit.pairs import Pairs, choose_device
 from ..reader import load_classifier, set_temperature
@@ -64,7 +63,6 @@ def train_demo(
     seed:int=0,
 ) -> dict[str, nn.Module]: # baseline, cvae, classifier; at their best validation epochs
     "One baseline, one CVAE and one classifier of visible pixels for 1, 2 and 3 quadrants"
-    pyro.set_rng_seed(seed)
     train, val, device = data["train"], data["val"], data["train"].x.device
     def naming(images, digits):
         return F.cross_entropy(classifier.logits(hide_quadrants(images)[0]), digits)
@@ -75,14 +73,15 @@ def train_demo(
     def moved(images, digits): return shift_images(images), digits
 
     short = min(epochs, 16)
-    classifier = BaselineNet(64, 64, y_dim=10).to(device)
-    fit(classifier, naming, train, val, epochs=short, augment=moved)
-    set_temperature(classifier, hide_quadrants(val.x)[0], val.digits)
-    baseline = BaselineNet(hidden, hidden).to(device)
-    fit(baseline, drawing, train, val, epochs=short)
-    cvae = CVAE(50, hidden, hidden).to(device)
-    fit(cvae, bound, train, val, epochs=epochs, lr=2e-3, augment=moved)
-    return dict(baseline=baseline, cvae=cvae, classifier=classifier)
+    with seeded(seed):
+        classifier = BaselineNet(64, 64, y_dim=10).to(device)
+        fit(classifier, naming, train, val, epochs=short, augment=moved)
+        set_temperature(classifier, hide_quadrants(val.x)[0], val.digits)
+        baseline = BaselineNet(hidden, hidden).to(device)
+        fit(baseline, drawing, train, val, epochs=short)
+        cvae = CVAE(50, hidden, hidden).to(device)
+        fit(cvae, bound, train, val, epochs=epochs, lr=2e-3, augment=moved)
+        return dict(baseline=baseline, cvae=cvae, classifier=classifier)
 
 # %% ../../nbs/32_report_demo.ipynb #4c4e4eb1
 @torch.no_grad()
@@ -97,8 +96,7 @@ def evaluate_demo(
     for n in (1, 2, 3):
         x, y = (part.flatten(1) for part in hide_quadrants(test.x, (n,)))
         bce = -PixelBernoulli(logits=nets["baseline"].logits(x)).log_prob(y).sum(1)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with seeded(seed):
             elbo = estimate_nll(nets["cvae"], x, y, samples)["elbo"]
         for model, estimator, S, values in (("baseline", "bce", 1, bce),
                                             ("cvae", "elbo", samples, elbo)):

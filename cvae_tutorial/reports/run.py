@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 
+from ..agreement import ONE_ANSWERS
 from ..baseline import BaselineNet, train_baseline
 from ..constraints import WRITERS, class_pairs
 from ..cvae import CVAE, complete_cvae
@@ -25,12 +26,15 @@ from ..kit.checks import check_number
 from ..kit.drawing import save_picture
 from ..kit.files import write_checksums, write_json
 from ..kit.mnist import SAMPLE, load_mnist
+from ..kit.fitting import seeded
 from ..kit.pairs import choose_device
 from ..reader import DigitClassifier, train_classifier
-from .measures import evaluate, measure, measure_controls
+from .measures import evaluate, measure, measure_agreement, measure_dose
+from .measures import measure_empty, measure_followers
+from .measures import measure_one_answer
 from .measures import measure_draws, measure_variant, measure_writer
-from ..training import shift_digits, shift_images, train_cvae
-from ..variants import VARIANTS
+from ..training import shift_digits, train_cvae
+from ..variants import DOSES, VARIANTS
 
 # %% ../../nbs/33_run.ipynb #a39ac3a9
 MODELS = dict(baseline=BaselineNet, cvae=CVAE)
@@ -135,9 +139,8 @@ def trained(self:Runs, quadrants:int, seed:int) -> list[dict]:
 def reader(self:Runs) -> DigitClassifier:
     "The digit classifier that reads samples, fitted to moved digits"
     path = self.path/f"{self.source}-classifier.safetensors"
-    def moved(x, digits): return shift_images(x), digits
     if not path.exists():
-        save_net(train_classifier(self.pairs(1), whole=True, epochs=20, augment=moved), path)
+        save_net(train_classifier(self.pairs(1), whole=True, epochs=20), path)
     return load_net(path, DigitClassifier, self.device)
 
 # %% ../../nbs/33_run.ipynb #17e9418f
@@ -161,13 +164,41 @@ def drawn(self:Runs, quadrants:int, seed:int) -> list[dict]:
     return self.made(self.folder(quadrants, seed)/"draws.json", make)
 
 @patch
-def controls(self:Runs, seed:int) -> dict[str, list[dict]]:
-    "See `measure_controls`"
-    name = f"{self.source}-controls-seed{seed}-epochs{self.epochs}.json"
+def agreed(self:Runs, quadrants:int, seed:int) -> dict[str, list[dict]]:
+    "See `measure_agreement` and `measure_empty`; critics for one visible quadrant alone"
+    def make():
+        nets, pairs, one = self.nets(quadrants, seed), self.pairs(quadrants), quadrants == 1
+        found = measure_agreement(*nets, self.reader(), pairs, quadrants, seed, self.count, one)
+        return found | (dict(empty=[measure_empty(nets[1], pairs, seed)]) if one else {})
+    return self.made(self.folder(quadrants, seed)/"agreement.json", make)
+
+@patch
+def followed(self:Runs, seed:int) -> list[dict]:
+    "See `measure_followers`"
     def make():
         epochs = min(self.epochs, 6)
-        return measure_controls(self.reader(), self.pairs(1), seed, self.count//2, epochs)
-    return self.made(self.path/name, make)
+        return measure_followers(self.reader(), self.pairs(1), seed, self.count//2, epochs)
+    return self.made(self.path/f"{self.source}-followers-seed{seed}-epochs{self.epochs}.json", make)
+
+# %% ../../nbs/33_run.ipynb #108b0a22
+@patch
+def one_answers(self:Runs, seed:int) -> list[dict]:
+    "See `measure_one_answer`"
+    def one(name):
+        epochs = min(self.epochs, ONE_ANSWERS[name].training["epochs"])
+        return self.made(self.path/f"{self.source}-{name.replace(' ', '-')}-seed{seed}.json",
+                         lambda: measure_one_answer(name, self.pairs(1), epochs=epochs, seed=seed))
+    return [one(name) for name in ONE_ANSWERS]
+
+@patch
+def doses(self:Runs, seed:int) -> list[dict]:
+    "See `measure_dose`"
+    def one(weight, z_dim):
+        epochs = min(self.epochs, 8)
+        return self.made(self.path/f"{self.source}-dose-{weight:g}-{z_dim}-seed{seed}.json",
+                         lambda: measure_dose(weight, z_dim, self.pairs(1), self.reader(),
+                                              epochs=epochs, seed=seed, count=self.count))
+    return [one(**dose) for dose in DOSES]
 
 # %% ../../nbs/33_run.ipynb #b3eeca7f
 @patch
@@ -180,8 +211,7 @@ def variant(self:Runs, name:str, seed:int) -> dict:
         net, records, use = measure_variant(name, pairs, baseline, epochs=epochs, seed=seed,
                                             count=self.count)
         picks = find_ambiguous(pairs, 12)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with seeded(seed):
             sample = complete_cvae(net, pairs["val"].x[picks], 1)[0]
         return dict(records=records, use=use, sample=sample.tolist())
     return self.made(path.with_suffix(".json"), make)
@@ -225,7 +255,8 @@ def _joined(parts:list[dict]) -> dict: # records by subject
     return joined
 
 # %% ../../nbs/33_run.ipynb #2a7d145f
-TABLES = "sharpness", "draws", "controls", "variants", "constraints"
+TABLES = ("sharpness", "agreement", "baselines", "doses", "draws", "followers", "variants",
+          "constraints")
 
 def reproduce(
     out:str|Path="cvae_tutorial/results/mnist", # folder for one JSON file per table
@@ -243,7 +274,9 @@ def reproduce(
     makers = dict(
         sharpness=lambda: _joined([runs.measured(*which) for which in each]),
         draws=lambda: [r for n in (1, 2, 3) for r in runs.drawn(n, first)],
-        controls=lambda: _joined([runs.controls(seed) for seed in seeds]),
+        agreement=lambda: _joined([runs.agreed(*which) for which in each]),
+        baselines=lambda: runs.one_answers(first), doses=lambda: runs.doses(first),
+        followers=lambda: [r for seed in seeds for r in runs.followed(seed)],
         variants=lambda: _varied(runs, first), constraints=lambda: runs.writers(seeds))
     for name in tables: write_json(makers[name](), out/f"{name}.json")
     if assets: runs.write_assets(assets, first)

@@ -17,6 +17,7 @@ from torch.special import entr
 from ..data import find_ambiguous, find_twins, get_pairs, join_quadrants
 from ..kit.drawing import COLORS
 from ..kit.files import write_json
+from ..kit.fitting import seeded
 from ..kit.pairs import Pairs
 from ..reader import load_classifier
 from ..sharpness import draw_means
@@ -112,8 +113,7 @@ def write_short(
     out.mkdir(parents=True, exist_ok=True)
     nets = *load_pretrained(1), load_classifier()
     tiles, inputs, rows = [], [], dict(quarter=[], blur=[], average=[], variance=[])
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         for kind, indices in choose_inputs(*nets[1:], pairs).items():
             for i in indices:
                 drawn, stills, facts = draw_input(nets, pairs, i, samples)
