@@ -72,7 +72,7 @@ def cheats(
     baseline, cvae, train:Pairs, x:Float[Tensor, "batch visible"],
 ) -> dict[str, Float[Tensor, "batch hidden"]]: # name -> hidden pixels
     "Pictures that know nothing new, and look sharp or real all the same"
-    logits, (_, twin) = baseline.logits(x), find_twins(x, train.x, 1)
+    (_, twin), logits = find_twins(x, train.x, 1), baseline.logits(x)
     return {"baseline, logits doubled": (2*logits).sigmoid(),
             "baseline, logits tripled": (3*logits).sigmoid(),
             "baseline, cut at one half": (logits > 0).float(),
@@ -92,8 +92,9 @@ def one_answer_nll(
 # %% ../nbs/08_evidence.ipynb #b4e23ed2
 @typed
 def twins_nll(
-    train:Pairs, x:Float[Tensor, "batch visible"], y:Float[Tensor, "batch hidden"],
-    count:PositiveInt=256, soft:Probability=.15, # how many twins; chosen on validation
+    train:Pairs,
+    x:Float[Tensor, "batch visible"], y:Float[Tensor, "batch {train.y.shape[1]}"],
+    count:PositiveInt=1024, soft:Probability=.03, # how many twins; chosen on validation
 ) -> Float[Tensor, "batch"]: # nats
     "Score of a mixture of the nearest training digits, each pixel p moved to p + soft*(.5 - p)"
     _, twins = find_twins(x, train.x, count)
@@ -126,6 +127,7 @@ def density_and_coverage(
     nearest:PositiveInt=5,
 ) -> tuple[float, float]: # about 1 each for a second set of real pictures
     "Fidelity and diversity of a set of pictures, by its features (Naeem and others, 2020)"
+    check_number("nearest", nearest, 1, len(real) - 1) # ValueError
     radius = torch.cdist(real, real).kthvalue(nearest + 1).values # 0 is the picture itself
     inside = torch.cdist(real, drawn) < radius[:, None]
     density = inside.sum().item()/(nearest*len(drawn))

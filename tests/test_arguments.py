@@ -9,18 +9,20 @@ import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
 from jaxtyping import AnnotationError
 
+from cvae_tutorial.agreement import lead_parts, neighbor_correlation, shared_variance
 from cvae_tutorial.baseline import BaselineNet, MaskedBCELoss, baseline_nll, bce_loss, complete_baseline, train_baseline
 from cvae_tutorial.constraints import class_pairs, read_back, write_digits, writer_pairs
 from cvae_tutorial.cvae import CVAE, complete_cvae
 from cvae_tutorial.data import MaskImages, count_quadrants, find_ambiguous, find_twins, get_data, get_pairs, join_quadrants, split_quadrants, visible_mask
 from cvae_tutorial.evaluation import completion_rows, estimate_nll, log_mean_exp, mean_and_stderr
-from cvae_tutorial.evidence import coverage, frechet_distance, gradient_energy, picture_sources, pixel_entropy
+from cvae_tutorial.evidence import cheats, coverage, density_and_coverage, frechet_distance, gradient_energy
+from cvae_tutorial.evidence import one_answer_nll, picture_sources, pixel_entropy, twins_nll
 from cvae_tutorial.kit.checkpoints import save_net
 from cvae_tutorial.kit.checks import check_choice, check_number, check_values
 from cvae_tutorial.kit.drawing import plot_history, show_digits
 from cvae_tutorial.kit.fitting import fit
 from cvae_tutorial.kit.mnist import load_digits, load_mnist
-from cvae_tutorial.kit.pairs import Pairs, check_pairs, choose_device, split_pairs
+from cvae_tutorial.kit.pairs import Pairs, check_pairs, choose_device, random_rows, split_pairs
 from cvae_tutorial.proportions import class_mix, class_scores, follower_shares, make_followers
 from cvae_tutorial.reader import DigitClassifier, doubtful, train_classifier
 from cvae_tutorial.reports.demo import demo, hide_quadrants
@@ -79,8 +81,10 @@ REFUSED = {
     "an entropy of 2": (lambda: pixel_entropy(y + 1), *of_value("p must hold")), "an odd mix": (lambda: class_mix(cvae, None, x, 1, 3), *of_value("samples must be even, not 3")),
     "classes for other pictures": (lambda: class_scores(torch.rand(2, 10), torch.zeros(3).long()), *of_type("digits")), "features of other widths": (lambda: frechet_distance(x, y), *of_type("b")), "NaN among the features": (lambda: frechet_distance(x*nan, x), *of_value("a must hold finite")),
     "digits to read of another size": (lambda: doubtful(reader, torch.rand(2, 20, 20)), *of_type("images")), "followers of half a digit": (lambda: follower_shares(cvae, reader, x), *of_type("x")), "truths of another length": (lambda: coverage(cvae, x, y[:2]), *of_type("y")),
-    "a chance of 2": (lambda: make_followers(images, torch.zeros(3).long(), 2), *of_type("chance")), "a writer of another name": (lambda: writer_pairs("nobody", pairs), *of_value("name must be .*, not 'nobody'")), "a hand of one number": (lambda: write_digits(cvae, z[0]), *of_type("z")),
+    "a chance of 2": (lambda: make_followers(images, torch.zeros(3).long(), 2), *of_type("even")), "a writer of another name": (lambda: writer_pairs("nobody", pairs), *of_value("name must be .*, not 'nobody'")), "a hand of one number": (lambda: write_digits(cvae, z[0]), *of_type("z")),
     "0 samples to read back": (lambda: read_back(cvae, reader, 0), *of_type("samples")), "a use of z for other pixels": (lambda: latent_use(cvae, x, y, 0), *of_type("samples")),
+    "too few rows for a distance of sets": (lambda: frechet_distance(torch.rand(9, 9), torch.rand(20, 9)), *of_value("number of rows of a .* at least 10, not 9")), "more twins for a mixture than digits": (lambda: twins_nll(test, x, y, 4), *of_value("count .* at most 3")),
+    "a random part larger than the whole": (lambda: random_rows(3, 4), *of_value("count .* at most 3, not 4")), "a mark that the CVAE does not know": (lambda: kl_weighted_loss(cvae)(x, torch.full((3, 588), 9.)), *of_value("support")),
     "a weight of -1": (lambda: kl_weighted_loss(cvae, -1), *of_type("weight")), "a share of 2": (lambda: hybrid_loss(cvae, 2), *of_type("share")), "a reader trained on nothing": (lambda: train_classifier(None), *of_type("pairs")),
     "a variant of another name": (lambda: measure_variant("best", pairs, net), *of_value("name must be .*, not 'best'")), "0 weights of importance": (lambda: importance_weighted_loss(cvae, 0), *of_type("samples")),
     "counts of nothing": (lambda: hide_quadrants(images, ()), *of_value("counts")), "epochs 0 of a run": (lambda: run(data="sample", epochs=0), *of_value("epochs")), "epochs 0 of the demo": (lambda: demo("sample", 0), *of_type("epochs")),
@@ -141,7 +145,8 @@ CALLS = [  # a function, and what its arguments are drawn from
     (SOME.prior, tensors), (SOME.recognition, tensors, tensors), (SOME.generation, tensors, tensors), (SOME.sample, tensors, numbers), (complete_cvae, st.just(SOME), tensors, quadrants, numbers),
     (estimate_nll, st.just(SOME), tensors, tensors, numbers), (lambda rows: estimate_nll(SOME, x, y, 2, rows=rows), numbers), (log_mean_exp, only_tensors), (mean_and_stderr, tensors), (completion_rows, st.just(NET), st.just(SOME), tensors, tensors, quadrants, numbers),
     (reliability, tensors, tensors, numbers), (lambda x, S: [*draw_means(SOME, x, S)], tensors, numbers), (variance_split, st.just(SOME), tensors, numbers), (lambda K: averaging(NET, SOME, x, (K,)), numbers),
-    (pixel_entropy, tensors), (gradient_energy, tensors, quadrants), (frechet_distance, tensors, tensors), (class_scores, tensors, tensors), (coverage, st.just(SOME), tensors, st.just(y), st.just((1, 2))), (picture_sources, st.just(NET), st.just(SOME), tensors, tensors),
+    (pixel_entropy, tensors), (gradient_energy, tensors, quadrants), (frechet_distance, tensors, tensors), (class_scores, tensors, tensors), (coverage, st.just(SOME), tensors, st.just(y), st.just((1, 2))), (picture_sources, st.just(NET), st.just(SOME), tensors, tensors), (cheats, st.just(NET), st.just(SOME), st.just(test), tensors), (one_answer_nll, tensors, tensors), (twins_nll, st.just(test), tensors, tensors, numbers),
+    (density_and_coverage, tensors, tensors, numbers), (lead_parts, st.just(NET), st.just(SOME), tensors, tensors), (neighbor_correlation, tensors, quadrants), (shared_variance, tensors),
     (class_mix, st.just(SOME), st.just(reader), tensors, quadrants, numbers), (doubtful, st.just(reader), tensors), (reader.features, tensors), (follower_shares, st.just(SOME), st.just(reader), tensors, numbers), (latent_use, st.just(SOME), tensors, tensors, numbers),
     (make_followers, tensors, tensors, numbers), (floor_and_variance, st.dictionaries(st.integers(1, 9), st.floats(0, 9), max_size=3)), (kl_weighted_loss, st.just(SOME), numbers), (write_digits, st.just(SOME), tensors),
     (shift_images, tensors), (shift_digits, rows, rows), (hide_quadrants, tensors, st.lists(quadrants, max_size=3).map(tuple)), (hybrid_loss, st.just(SOME), numbers), (importance_weighted_loss, st.just(SOME), numbers),

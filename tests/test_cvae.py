@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from cvae_tutorial.cvae import CVAE, PixelBernoulli
+from cvae_tutorial.cvae import CVAE, PixelBernoulli, loc_and_scale
 
 
 @settings(max_examples=30)
@@ -56,6 +56,13 @@ def test_elbo_is_a_sum_by_hand(cvae, batch):
     by_hand = log_y + log_normal(z, p) - log_normal(z, q)
     torch.manual_seed(3)
     assert -Trace_ELBO().loss(cvae.model, cvae.guide, x, y) == pytest.approx(by_hand.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("log_scale", [-1e4, 1e4])
+def test_scales_stay_finite_and_above_zero(log_scale):
+    "Whatever the network says: exp alone would give 0 or infinity, and a loss that is no number"
+    loc, scale = loc_and_scale(torch.tensor([[0., log_scale]]))
+    assert 0 < scale.item() < torch.inf and torch.distributions.Normal(loc, scale).log_prob(loc).isfinite()
 
 
 def test_numbers_are_scored_by_the_normal_density():

@@ -55,6 +55,21 @@ def test_prior_monte_carlo_finds_the_truth():
     assert estimates["elbo"].mean().item() > truth + .1
 
 
+def test_no_more_pictures_at_a_time_than_rows():
+    "Also where one image has more draws than that"
+    class Counted(LinearGaussian):
+        most = 0
+        def generation(self, x, z):
+            self.most = max(self.most, z.shape[:-1].numel())
+            return super().generation(x, z)
+    torch.manual_seed(0)
+    oracle = Counted()
+    y = oracle.marginal.sample((3,))
+    estimates = estimate_nll(oracle, torch.zeros(3, 1), y, 1000, rows=64)
+    assert oracle.most <= 64
+    torch.testing.assert_close(estimates["is"], oracle.nll(y), atol=.2, rtol=0)
+
+
 def test_rows_change_nothing_but_memory():
     "Cut into any number of pieces, the estimates are about the same images in the same order"
     oracle = LinearGaussian()

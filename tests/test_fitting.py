@@ -36,6 +36,17 @@ def test_keeps_the_best_epoch_and_stops_early(pairs):
     with torch.no_grad(): assert bce_loss(net)(pairs["val"].x, pairs["val"].y).item() == pytest.approx(min(losses), rel=1e-6)
 
 
+def test_validation_takes_no_more_at_a_time_than_training(pairs):
+    "And its loss is that of all validation pairs, also where the last batch is smaller"
+    net, seen = BaselineNet(20, 20, x_dim=196, y_dim=588), []
+    def loss(x, y):
+        seen.append(len(x))
+        return bce_loss(net)(x, y)
+    history = fit(net, loss, pairs["train"], pairs["val"], epochs=1, batch_size=300)
+    assert max(seen) == 300
+    with torch.no_grad(): assert bce_loss(net)(pairs["val"].x, pairs["val"].y).item() == pytest.approx(history[0]["val"], rel=1e-5)
+
+
 def test_a_loss_that_is_not_finite_stops(pairs):
     net = BaselineNet(20, 20, x_dim=196, y_dim=588)
     with pytest.raises(FloatingPointError, match="step .*batch of .*smaller lr"):

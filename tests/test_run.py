@@ -26,17 +26,17 @@ def test_reproduce_goes_on_where_it_was_stopped(tmp_path, monkeypatch, request):
         (runs/f"sample-q{n}-seed0-epochs1").mkdir(parents=True)
         (runs/f"sample-q{n}-seed0-epochs1"/"results.json").write_text(json.dumps([record | {"quadrants": n}]))
         (runs/f"sample-q{n}-seed0-epochs1"/"sharpness.json").write_text(json.dumps({"variance": [{"quadrants": n, "total": -1.}]}))
-    (runs/"sample-controls-seed0-epochs1.json").write_text(json.dumps({"failures": [{"training": "none"}]}))
+    (runs/"sample-followers-seed0-epochs1.json").write_text(json.dumps([{"after": "none"}]))
     shutil.copy(request.config.rootpath/"cvae_tutorial"/"assets"/"classifier.safetensors", runs/"sample-classifier.safetensors")
     monkeypatch.setattr("cvae_tutorial.reports.run.run", counted)
-    def again(): return reproduce(tmp_path/"results", runs, data="sample", epochs=1, seeds=(0,), count=20, tables=("sharpness", "controls"))
+    def again(): return reproduce(tmp_path/"results", runs, data="sample", epochs=1, seeds=(0,), count=300, tables=("sharpness", "followers"))
     records = again()
     assert made == [(2, 0)]
     assert json.loads((tmp_path/"results"/"scores.json").read_text()) == records
     assert {r["quadrants"] for r in records} == {1, 2, 3}
     sharpness = json.loads((tmp_path/"results"/"sharpness.json").read_text())
     assert [r["quadrants"] for r in sharpness["variance"]] == [1, 2, 3]
-    assert json.loads((tmp_path/"results"/"controls.json").read_text()) == {"failures": [{"training": "none"}]}
+    assert json.loads((tmp_path/"results"/"followers.json").read_text()) == [{"after": "none"}]
     assert {r["quadrants"] for r in sharpness["coverage"]} == {2}
     assert again() == records and made == [(2, 0)]
 

@@ -1,5 +1,5 @@
 "From records to the tables on the pages"
-from cvae_tutorial.reports.tables import draws_table, results_table
+from cvae_tutorial.reports.tables import draws_table, lead_table, over_seeds, reached, results_table
 
 
 def test_table():
@@ -19,3 +19,19 @@ def test_table_of_draws():
     table = draws_table([record | dict(quadrants=q, samples=S, nll=60. - q - S/100, effective=q + S/10) for q in (1, 2) for S in (1, 100)])
     assert "| S | 1 visible | 2 visible |" in table and "| 100 | 58.00 | 57.00 |" in table
     assert "Of 100 draws about 11, 12 carry the weight" in table
+
+
+def test_one_seed_has_no_error_over_seeds():
+    assert over_seeds([.5]) == "0.500" and over_seeds([.5, .7]) == "0.600 ± 0.100"
+    record = dict(seed=0, baseline=90., mean=88., fit=50., divergence=11., cvae=60., pixels=2., agreement=28.)
+    table = lead_table([record | dict(quadrants=n) for n in (1, 2, 3)])
+    assert "| pixels that agree: mean less CVAE | 28.0 | 28.0 | 28.0 |" in table
+
+
+def test_a_bar_is_reached_with_every_seed_or_not_at_all():
+    def record(source, seed, **values): return dict(source=source, seed=seed, quadrants=1, entropy=90., features=100., coverage=1., nll=97.) | values
+    rows = [record(*which) for which in (("baseline", 0), ("baseline", 1))] + [record("real digits", n, features=5., entropy=35.) for n in (0, 1)]
+    rows += [record("sharp", n, entropy=40., nll=150.) for n in (0, 1)] + [record("lucky", n, nll=60. + 40*n) for n in (0, 1)]
+    made = reached(dict(sharpness=rows))
+    assert made["sharp"] == {"pixel entropy": True, "feature distance": False, "coverage": True, "score": False}
+    assert not made["lucky"]["score"] and not any(made["baseline"][name] for name in ("pixel entropy", "feature distance", "score"))

@@ -4,8 +4,12 @@ from dataclasses import replace
 import torch
 from hypothesis import given, settings, strategies as st
 
+from cvae_tutorial.baseline import train_baseline
+from cvae_tutorial.constraints import probe_class
+from cvae_tutorial.cvae import CVAE
 from cvae_tutorial.data import count_quadrants, get_pairs, join_quadrants, split_quadrants
 from cvae_tutorial.kit.drawing import show_digits
+from cvae_tutorial.reader import train_classifier
 from cvae_tutorial.training import shift_digits, train_cvae
 
 
@@ -41,3 +45,17 @@ def test_a_whole_number_is_a_step_size_and_a_width_too():
     pairs = {split: replace(p, x=p.x[:50], y=p.y[:50], digits=p.digits[:50]) for split, p in get_pairs(1).items()}
     whole, other = (train_cvae(pairs, z_dim=2, hidden=4, epochs=1, lr=lr)[1][0]["val"] for lr in (1, 1.))
     assert whole == other
+
+
+def test_training_leaves_the_callers_random_numbers_alone():
+    "Each net has a seed of its own, and whoever trains it draws on as if nothing had been drawn"
+    pairs = {split: replace(p, x=p.x[:300], y=p.y[:300], digits=p.digits[:300]) for split, p in get_pairs(1).items()}
+    def drawn(train):
+        torch.manual_seed(3)
+        train()
+        return torch.rand(4).tolist()
+    expected, cvae = drawn(lambda: None), CVAE(4, 8, 8, x_dim=196, y_dim=588)
+    small = dict(epochs=1, seed=5)
+    trainers = (lambda: train_cvae(pairs, hidden=8, **small), lambda: train_baseline(pairs, hidden=8, **small),
+                lambda: train_classifier(pairs, **small), lambda: probe_class(cvae, pairs))
+    assert [drawn(train) for train in trainers] == [expected]*4

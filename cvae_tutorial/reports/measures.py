@@ -127,7 +127,7 @@ def measure(
     pairs:dict[str, Pairs],  # from `get_pairs`
     num_quadrant_inputs:int, # 1, 2 or 3
     seed:int=0,
-    count:int=2000, # random test digits; half for `averaging` and `coverage`, all for the mix
+    count:int=2000, # random test digits; a quarter to average and to cover, all for the mix
 ) -> dict[str, list[dict]]: # records by subject, each with its standard error over images
     "The numbers of the sharpness pages for one baseline and one CVAE"
     train, val, test = (pairs[split] for split in ("train", "val", "test"))
@@ -135,12 +135,12 @@ def measure(
     facts = dict(quadrants=n, seed=seed, data=test.source)
     some = random_rows(len(test.x), count).to(test.x.device)
     x, y = test.x[some], test.y[some]
-    half_x, half_y, guess = x[:count//2], y[:count//2], baseline(x)
+    few_x, few_y, guess = x[:count//4], y[:count//4], baseline(x)
     order = random_rows(len(val.x), len(val.x)).to(val.x.device)
     real = torch.cat([reader.features(join_quadrants(val.x[i], val.y[i], n))
                       for i in order.split(1000)])
     with seeded(seed):
-        averaged, best = averaging(baseline, cvae, half_x), coverage(cvae, half_x, half_y)
+        averaged, best = averaging(baseline, cvae, few_x), coverage(cvae, few_x, few_y)
         split = variance_split(cvae, x) | {"baseline": baseline_variance(baseline, x)}
         sources = picture_sources(baseline, cvae, x, y) | cheats(baseline, cvae, train, x)
         scores = true_pixel_scores(baseline, cvae, train, x, y, sources)
@@ -154,7 +154,7 @@ def measure(
         variance=[variance], class_mix=mix,
         sharpness=list(_picture_records(sources, scores, reader, x, real, n)),
         coverage=[dict(N=N) | _root(d) for N, d in best.items()]
-                 + [dict(N="baseline") | _root((guess - y)[:count//2].square().mean(1))])
+                 + [dict(N="baseline") | _root((guess - y)[:count//4].square().mean(1))])
     return {subject: [facts | record for record in rows] for subject, rows in records.items()}
 
 # %% ../../nbs/31_report_measures.ipynb #16611592
