@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from .baseline import BaselineNet
 from .data import count_quadrants, join_quadrants, split_quadrants
 from .kit.checkpoints import load_net
 from .kit.checks import NonNegativeInt, PositiveFloat, PositiveInt, typed
@@ -22,11 +23,10 @@ from .training import shift_images
 
 # %% ../nbs/06_reader.ipynb #60ac82f4
 class DigitClassifier(nn.Module):
-    "A small convolutional network that reads a digit, whole or from its visible quadrants"
-    @typed
-    def __init__(self, quadrants:NonNegativeInt=0): # 1, 2 or 3: of visible pixels; 0: whole
+    "A small convolutional network that reads a digit"
+    def __init__(self):
         super().__init__()
-        self.config, self.quadrants = dict(quadrants=quadrants), quadrants
+        self.config = {}
         self.net = nn.Sequential(
             nn.Conv2d(1, 16, 5, stride=2), nn.SiLU(),
             nn.Conv2d(16, 32, 3, stride=2), nn.SiLU(), nn.Flatten(),
@@ -36,8 +36,7 @@ class DigitClassifier(nn.Module):
     def features(self, images:Float[Tensor, "*batch 28 28"]) -> Float[Tensor, "*batch 128"]:
         return self.net[:-1](images.reshape(-1, 1, 28, 28)).unflatten(0, images.shape[:-2])
 
-    def logits(self, images:Tensor) -> Tensor: # (..., 28, 28) or (..., visible) -> (..., 10)
-        if self.quadrants: images = join_quadrants(images, 0., self.quadrants)
+    def logits(self, images:Tensor) -> Tensor: # (..., 28, 28) -> (..., 10)
         return self.net[-1](self.features(images))
 
 # %% ../nbs/06_reader.ipynb #ed5d4fd2
@@ -55,8 +54,8 @@ def set_temperature(net:nn.Module, x:Tensor, digits:Tensor) -> float: # validati
 @typed
 def train_classifier(
     pairs:dict[str, Pairs], whole:bool=False, # read whole digits; else visible pixels alone
-    *, seed:NonNegativeInt=0, epochs:PositiveInt=8, lr:PositiveFloat=2e-3, # see `fit`
-) -> DigitClassifier: # its `logits` are calibrated on validation
+    *, seed:NonNegativeInt=0, epochs:PositiveInt=16, lr:PositiveFloat=2e-3, # see `fit`
+) -> BaselineNet|DigitClassifier: # its `logits` are calibrated on validation
     "Fit a net to tell the ten digits apart, on moved digits, and set its temperature"
     n = count_quadrants(pairs["train"].x, pairs["train"].y)
     def task(p): return Pairs(join_quadrants(p.x, p.y, n), p.digits, p.digits, p.source)
@@ -65,8 +64,8 @@ def train_classifier(
     def loss(images, digits): return F.cross_entropy(net.logits(shown(images)), digits)
     def moved(images, digits): return shift_images(images), digits
     with seeded(seed):
-        net = DigitClassifier(0 if whole else n).to(train.x.device)
-        fit(net, loss, train, val, epochs=epochs, lr=lr, augment=moved)
+        net = DigitClassifier() if whole else BaselineNet(400, 400, x_dim=196*n, y_dim=10)
+        fit(net.to(train.x.device), loss, train, val, epochs=epochs, lr=lr, augment=moved)
     set_temperature(net, shown(val.x), val.digits)
     return net
 

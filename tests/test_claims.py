@@ -12,6 +12,7 @@ from cvae_tutorial.evaluation import estimate_nll
 from cvae_tutorial.evidence import pixel_entropy
 from cvae_tutorial.kit.files import load_results
 from cvae_tutorial.reports.run import MODELS
+from cvae_tutorial.reports.tables import reached
 from cvae_tutorial.sharpness import averaging, baseline_variance, calibration_error, draw_means, reliability, variance_split
 from cvae_tutorial.training import load_pretrained
 
@@ -84,23 +85,51 @@ def values(results, subject, key, **where):
     return torch.tensor([r[key] for r in rows])
 
 
-def test_full_results_hold_what_the_sharpness_pages_claim():
-    "One visible quadrant, every seed"
-    results = load_results("mnist/sharpness") | load_results("mnist/controls")
+CHEATS = ("baseline", "baseline, pixel samples", "CVAE, mean of 256", "baseline, logits doubled", "baseline, logits tripled",
+          "baseline, cut at one half", "nearest training digit", "CVAE, at the prior's mean", "CVAE, for another input", "one picture for all")
+
+
+def test_no_cheat_is_sharp_and_right(capsys):
+    "The table of measures against cheats: with every seed the CVAE reaches each bar, and each cheat fails one"
+    made = reached(load_results("mnist/sharpness"))
+    with capsys.disabled():
+        print()
+        for source, bars in made.items(): print(f"{source:28}" + "  ".join(f"{name}: {'yes' if ok else 'no '}" for name, ok in bars.items()))
+    for name in "CVAE, decoder means", "CVAE, pixel samples": assert all(made[name].values()), made[name]
+    for name in CHEATS: assert not all(made[name].values()), name
+    assert set(made) == {"real digits", "CVAE, decoder means", "CVAE, pixel samples", *CHEATS}
+    fooled = {bar for name in CHEATS for bar, ok in made[name].items() if ok}
+    assert fooled == {"pixel entropy", "feature distance", "coverage"}  # so none of these is evidence by itself
+
+
+def test_the_numbers_of_the_front_page_are_out_of_reach_of_cheats():
+    "A lead of ten nats, of which most is agreement: no single picture has any, and another input's samples are far behind"
+    agreement, sharpness = load_results("mnist/agreement"), load_results("mnist/sharpness")["sharpness"]
+    for n in (1, 2, 3):
+        lead = [r for r in agreement["lead"] if r["quadrants"] == n]
+        assert [r["seed"] for r in lead] == [0, 1, 2]
+        for r in lead:
+            assert r["pixels"] + r["agreement"] == pytest.approx(r["baseline"] - r["cvae"], abs=.01)
+            assert r["agreement"] > 20*r["agreement_stderr"] and r["agreement"] > 2*r["pixels"]
+            assert r["cvae"] < r["fit"] + r["divergence"] < r["mean"]  # the score, its bound, and independent pixels
+    best = min(r["nll"] for r in sharpness if r["quadrants"] == 1 and r["source"] in CHEATS)
+    assert best > max(r["nll"] for r in sharpness if r["quadrants"] == 1 and r["source"] == "CVAE, decoder means") + 25
+    share = [r["between_digits"]/r["between_pictures"] for r in agreement["classes"] if r["quadrants"] == 1]
+    assert len(share) == 3 and max(share) < .1
+
+
+def test_differences_between_runs_are_as_the_sharpness_pages_say():
+    "One visible quadrant, every seed: differences between pictures of one run, not scores on test"
+    results = load_results("mnist/sharpness")
     def of(subject, key, **where): return values(results, subject, key, quadrants=1, **where)
-    assert (of("averaging", "rms", K=256) <= .40*of("averaging", "rms", K=1)).all()
+    assert (of("averaging", "rms", K=256) <= .45*of("averaging", "rms", K=1)).all()
     for n in (1, 2, 3):
         within, between, total, base = (values(results, "variance", k, quadrants=n) for k in ("within", "between", "total", "baseline"))
         torch.testing.assert_close(within + between, total, rtol=.01, atol=0)
         torch.testing.assert_close(total, base, rtol=.10, atol=0)
-    entropy = {s: of("sharpness", "entropy", source=s) for s in ("baseline", "CVAE, decoder means")}
-    assert (entropy["CVAE, decoder means"] <= .55*entropy["baseline"]).all()
-    mix, visible = (of("class_mix", "log_score", source=s) for s in ("CVAE", "classifier on visible pixels"))
-    assert (mix <= 1.03*visible).all()
-    assert (of("class_mix", "ece", source="CVAE") <= .03).all()
-    assert abs(values(results, "known_proportions", "zero").mean() - .7) <= .03
-    dead = values(results, "failures", "between", training="KL weight 30")
-    assert (dead < .05*values(results, "failures", "between", training="KL weight 1")).all()
+    after = {r["after"]: [] for r in load_results("mnist/followers")}
+    for r in load_results("mnist/followers"): after[r["after"]].append(r["zero"])
+    assert min(after["even"]) > max(after["odd"]) + .3  # it listens to the question
 
 
 # ---- Constraints ----
@@ -132,4 +161,4 @@ def test_the_gains_on_garments_follow_from_the_results():
     def gain(n):
         nll = {r["estimator"]: r["nll"] for r in load_results("fashion/scores") if r["quadrants"] == n}
         return nll["bce"] - nll["is"]
-    assert "{:.1f}, {:.1f} and {:.1f} nats".format(*map(gain, (1, 2, 3))) in prose("12_fashion")
+    assert "{:.1f}, {:.1f} and {:.1f} nats".format(*map(gain, (1, 2, 3))) in prose("13_fashion")

@@ -26,7 +26,7 @@ from ..evidence import picture_sources, pixel_entropy, true_pixel_scores
 from ..kit.checks import NonNegativeInt, PositiveInt, check_choice, typed
 from ..kit.fitting import seeded
 from ..kit.pairs import Pairs, check_pairs, random_rows
-from ..proportions import brier_score, class_mix, class_scores
+from ..proportions import brier_score, class_mix, class_scores, class_share
 from ..proportions import follower_shares, make_followers
 from ..reader import DigitClassifier, doubtful, train_classifier
 from ..sharpness import averaging, baseline_variance, calibration_error
@@ -123,7 +123,7 @@ def _mix_records(baseline, cvae, reader, opponent, test, num_quadrant_inputs):
 @torch.no_grad()
 def measure(
     baseline:BaselineNet, cvae:CVAE,
-    reader:DigitClassifier, opponent:DigitClassifier, # of whole digits, of visible pixels
+    reader:DigitClassifier, opponent:BaselineNet, # of whole digits, of visible pixels
     pairs:dict[str, Pairs],  # from `get_pairs`
     num_quadrant_inputs:int, # 1, 2 or 3
     seed:int=0,
@@ -183,7 +183,7 @@ def measure_variant(
     *, epochs:int=12, seed:int=0,
     count:int=2000,         # test digits for the use of z
 ) -> tuple[CVAE, list[dict], dict]: # the net, records as `evaluate` makes them, use of z
-    "Train one variant and score it, on validation to choose by and on test"
+    "Train one variant and score it on test"
     check_choice("name", name, VARIANTS)
     variant, names, seconds = VARIANTS[name], {"cvae": name}, {}
     def time(model, history): seconds[model] = round(sum(r["seconds"] for r in history), 1)
@@ -196,9 +196,8 @@ def measure_variant(
     cvae, history = train_cvae(pairs, baseline_net=guess, augment=shift_digits, epochs=epochs,
                                seed=seed, **variant.training)
     time("cvae", history)
-    scores = [r for split in ("val", "test") for r in evaluate(
-        baseline, cvae, pairs[split], seed=seed, quadrants=1, split=split,
-        device=str(test.x.device))]
+    scores = evaluate(baseline, cvae, test, seed=seed, quadrants=1, split="test",
+                      device=str(test.x.device))
     records = [r | dict(model=names[r["model"]], train_seconds=seconds[r["model"]])
                for r in scores
                if r["model"] in names and (variant.encodes or r["estimator"] == "prior_mc")]
@@ -272,7 +271,11 @@ def measure_agreement(
                  for d, c in neighbor_correlation(r, n).items()]
     with seeded(seed):
         critic = list(_critic_records(sources, held, ((val.x, val.y), (x, y)), seed))
-    records = dict(lead=[lead], doubt=[doubt], neighbors=neighbors, critic=critic)
+    with seeded(seed): digits, pictures = (v.mean().item()
+                                           for v in class_share(cvae, reader, x, n))
+    classes = dict(between_digits=digits, between_pictures=pictures) # summed variances
+    records = dict(lead=[lead], doubt=[doubt], classes=[classes], neighbors=neighbors,
+                   critic=critic)
     return {subject: [facts | r for r in rows] for subject, rows in records.items()}
 
 # %% ../../nbs/31_report_measures.ipynb #e7a8f9dc
