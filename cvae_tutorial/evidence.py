@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['pixel_entropy', 'gradient_energy', 'frechet_distance', 'picture_sources', 'cheats', 'one_answer_nll', 'twins_nll',
-           'true_pixel_scores', 'density_and_coverage', 'coverage']
+           'density_and_coverage', 'coverage']
 
 # %% ../nbs/08_evidence.ipynb #d8efd6b9
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.special import entr
 
 from .data import find_twins, visible_mask
-from .evaluation import estimate_nll, log_mean_exp
+from .evaluation import log_mean_exp
 from .kit.checks import PositiveInt, PositiveInts, Probability
 from .kit.checks import check_number, check_values, typed
 from .kit.pairs import Pairs
@@ -96,29 +96,12 @@ def twins_nll(
     x:Float[Tensor, "batch visible"], y:Float[Tensor, "batch {train.y.shape[1]}"],
     count:PositiveInt=1024, soft:Probability=.03, # how many twins; chosen on validation
 ) -> Float[Tensor, "batch"]: # nats
-    "Score of a mixture of the nearest training digits, each pixel p moved to p + soft*(.5 - p)"
+    "Score of a mixture of the nearest training digits, each p moved to p + soft*(.5 - p)"
     _, twins = find_twins(x, train.x, count)
     def score(y, twins): # (hidden,), (count,)
         p = train.y[twins].lerp(torch.tensor(.5, device=y.device), soft)
         return -log_mean_exp(-one_answer_nll(p, y.expand_as(p)))
     return torch.stack([score(*row) for row in zip(y, twins)])
-
-# %% ../nbs/08_evidence.ipynb #1ad3e637
-@torch.no_grad()
-@typed
-def true_pixel_scores(
-    baseline, cvae, train:Pairs, x:Float[Tensor, "batch visible"],
-    y:Float[Tensor, "batch hidden"],
-    pictures:dict[str, Float[Tensor, "batch hidden"]], # `picture_sources` and `cheats`
-    draws:PositiveInt=100, # S
-) -> dict[str, Float[Tensor, "batch"]]: # name -> nats
-    "How surprised the maker of each picture is by the true pixels"
-    own, other = (estimate_nll(cvae, given, y, draws)["is"] for given in (x, x.roll(1, 0)))
-    known = {"CVAE, decoder means": own, "CVAE, pixel samples": own,
-             "CVAE, for another input": other, "nearest training digit": twins_nll(train, x, y),
-             "baseline, pixel samples": one_answer_nll(baseline(x), y)}
-    return {name: known[name] if name in known else one_answer_nll(p, y)
-            for name, p in pictures.items()}
 
 # %% ../nbs/08_evidence.ipynb #eb8e038e
 @typed

@@ -94,4 +94,5 @@ def follower_shares(
         count += logits.argmax(-1).flatten().bincount(minlength=10)
         forced.append((logits[..., 0] > logits[..., 1]).float().flatten())
     return dict(zero=(count[0]/count[:2].sum().clamp(min=1)).item(),
-                other=(count[2:].sum()/count.sum()).item(), forced=torch.cat(forced).mean().item())
+                other=(count[2:].sum()/count.sum()).item(),
+                forced=torch.cat(forced).mean().item())

@@ -1,21 +1,13 @@
 "What pixels say about each other, on models and pictures where it is known"
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 from doubles import TwoPictures
 from pyro.distributions import Normal
 
-from cvae_tutorial.agreement import ONE_ANSWERS, critic_accuracy, lead_parts, neighbor_correlation, shared_variance
-from cvae_tutorial.agreement import told_class, train_critic, train_one_answer
+from cvae_tutorial.agreement import critic_accuracy, lead_parts, neighbor_correlation, shared_variance, train_critic
 from cvae_tutorial.data import get_pairs, join_quadrants, visible_mask
-from cvae_tutorial.kit.pairs import Pairs
-
-
-@pytest.fixture(scope="module")
-def pairs():
-    return {split: Pairs(p.x[:600], p.y[:600], p.digits[:600], p.source) for split, p in get_pairs(1).items()}
 
 
 def test_the_lead_of_a_model_that_tosses_one_coin_for_all_pixels():
@@ -48,7 +40,7 @@ def test_shared_variance_is_that_of_different_pixels():
     assert shared_variance(coins.float()).abs().max() < .01
 
 
-def test_a_critic_catches_what_is_wrong_and_nothing_else(pairs):
+def test_a_critic_catches_what_is_wrong_and_nothing_else():
     "Pictures of other inputs are caught, since their strokes do not meet; a second set of the same pictures is not"
     val, test = get_pairs(1)["train"], get_pairs(1)["test"]
     def images(p, roll=0): return join_quadrants(p.x, p.y.roll(roll, 0), 1)
@@ -56,20 +48,3 @@ def test_a_critic_catches_what_is_wrong_and_nothing_else(pairs):
     assert critic_accuracy(critic, images(test), images(test, 1)) > .65
     same = train_critic(images(val)[:4000], images(val)[4000:8000], epochs=1)
     assert critic_accuracy(same, images(test)[:1000], images(test)[1000:]) == pytest.approx(.5, abs=.06)
-
-
-def test_whoever_is_told_the_digit_knows_more(pairs):
-    "Where nothing is visible, the digit is all that one can know"
-    blind = {split: replace(p, x=0*p.x) for split, p in pairs.items()}
-    told = told_class(blind)
-    assert told["val"].x.shape == (600, 206) and torch.equal(told["val"].x[:, 196:].argmax(1), pairs["val"].digits)
-    recipes = {name: train_one_answer(ONE_ANSWERS[name], p, epochs=60)[1] for name, p in (("the baseline", blind), ("told the true digit", told))}
-    best = {name: min(r["val"] for r in history) for name, history in recipes.items()}
-    assert best["told the true digit"] < best["the baseline"] - 2
-
-
-@pytest.mark.parametrize("name", [name for name in ONE_ANSWERS if "told" not in name])
-def test_every_recipe_learns(pairs, name):
-    net, history = train_one_answer(ONE_ANSWERS[name], pairs, epochs=10)
-    assert history[-1]["val"] < 300 < 588*math.log(2)
-    with torch.no_grad(): assert net(pairs["val"].x[:2]).shape == (2, 588)
