@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['visible_mask', 'split_quadrants', 'join_quadrants', 'count_quadrants', 'get_pairs', 'find_twins', 'find_ambiguous',
-           'ToTensor', 'MaskImages', 'CVAEMNIST', 'get_data']
+           'find_plain', 'ToTensor', 'MaskImages', 'CVAEMNIST', 'get_data']
 
 # %% ../nbs/00_data.ipynb #a5dcf99c
 import torch
@@ -89,17 +89,30 @@ def find_twins(
     return torch.cat([p.values for p in parts]), torch.cat([p.indices for p in parts])
 
 # %% ../nbs/00_data.ipynb #8d933fb0
+def _fair_twins(pairs): # twins of the first 2,000 validation inputs; enough ink, and close?
+    x = pairs["val"].x[:2000]
+    distances, twins = find_twins(x, pairs["train"].x)
+    fair = (x.sum(1) > 20) & (distances[:, -1] < distances[:, -1].median())
+    return twins, fair, F.one_hot(pairs["train"].classes[twins], 10).float().mean(1)
+
 @typed
 def find_ambiguous(
     pairs:dict[str, Pairs], count:PositiveInt=6, # pairs from `get_pairs`
 ) -> Int[Tensor, "found"]: # indices into pairs["val"], the most ambiguous first
     "Of the first 2,000 validation inputs, those whose close twins disagree most on the digit"
-    x, digits = pairs["val"].x[:2000], pairs["train"].classes
-    distances, twins = find_twins(x, pairs["train"].x)
-    classes = F.one_hot(digits[twins], 10).float().mean(1)
+    _, fair, classes = _fair_twins(pairs)
     entropy = torch.special.entr(classes).sum(1)
-    fair = (x.sum(1) > 20) & (distances[:, -1] < distances[:, -1].median())
     return torch.where(fair, entropy, -1.).topk(count).indices
+
+# %% ../nbs/00_data.ipynb #d3571551
+@typed
+def find_plain(
+    pairs:dict[str, Pairs], count:PositiveInt=6, # pairs from `get_pairs`
+) -> Int[Tensor, "found"]: # indices into pairs["val"], the most varied first
+    "Of the first 2,000, those whose close twins are all one digit, in the most varied hands"
+    twins, fair, classes = _fair_twins(pairs)
+    varied = pairs["train"].y[twins].var(1).sum(-1)
+    return torch.where(fair & (classes.amax(1) > .99), varied, -1.).topk(count).indices
 
 # %% ../nbs/00_data.ipynb #33853581
 import numpy as np

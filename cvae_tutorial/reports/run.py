@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from ..baseline import BaselineNet, train_baseline
 from ..constraints import WRITERS, class_pairs
 from ..cvae import CVAE, complete_cvae
-from ..data import find_ambiguous, get_pairs, join_quadrants
+from ..data import find_ambiguous, find_plain, get_pairs, join_quadrants
 from ..evaluation import completion_rows
 from ..kit.checkpoints import load_net, save_net
 from ..kit.checks import check_number
@@ -74,7 +74,7 @@ def run(
     records = evaluate(*nets, pairs["test"], seed=seed, quadrants=quadrants, split="test",
                        device=str(device))
     records = [r | dict(train_seconds=made[r["model"]][1]) for r in records]
-    picks = find_ambiguous(pairs, 12)
+    picks = torch.cat([find_plain(pairs, 6), find_ambiguous(pairs, 6)])
     rows = completion_rows(*nets, val.x[picks], val.y[picks], quadrants)
     save_picture(rows, out/"samples.png")
     write_json(records, out/"results.json")
@@ -89,7 +89,7 @@ class Runs:
     data: str|Path|None = None # see `find_mnist`
     epochs: int = 60           # for the CVAEs
     device: str = "auto"       # see `choose_device`
-    count: int = 2000          # test digits for sharpness, controls and the use of z
+    count: int = 2000          # test digits for sharpness, agreement and the use of z
 
     def __post_init__(self):
         check_number("epochs", self.epochs)
