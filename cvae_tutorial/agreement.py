@@ -67,7 +67,7 @@ def shared_variance(
 @typed
 def train_critic(
     real:Float[Tensor, "count 28 28"], drawn:Float[Tensor, "count 28 28"], # of the same inputs
-    *, epochs:PositiveInt=8, seed:NonNegativeInt=0,
+    *, epochs:PositiveInt=24, seed:NonNegativeInt=0,
 ) -> nn.Module: # images (..., 28, 28) -> logits (...), above 0 for what it takes for real
     "A net that tells true completions from drawn ones, fitted to four fifths of the inputs"
     fifth = len(real)//5

@@ -13,6 +13,7 @@ GONE = {  # names that no page documents any more -> why
     "as_rows": "x.flatten(1), since the signatures say which shape comes", "check_tensor": "shapes and types stand in the signatures", "finite": "check_values refuses what is not finite by itself",
     "save_onnx": "nobody used the ONNX file", "completion": "it was the net of that file", "completion.forward": "it was the net of that file",
     "nets": "load_net is told the class", "names": "MODELS names the two classes too", "failures": "TRAININGS: one of the three does not fail", "runs.writer": "Runs.writers reads the pairs once for all",
+    "finite_sample_scores": "brier_score corrects what can be corrected without bias", "measure_controls": "Runs.followed and Runs.doses measure what it did", "runs.controls": "Runs.followed and Runs.doses", "tbl-controls": "the figure of doses took its place",
     "demo-1": "the second heading of that name, now the only one", "run-1": "the second heading of that name, now the only one"}
 
 

@@ -119,6 +119,8 @@ def claims(
         "doubtful pictures, real digits": [r["doubtful"] for r in rows("sharpness", **real)],
         "log score of the mix : visible classifier":
             ratio("class_mix", "log_score", mix, said),
+        "Brier score of the mix : visible classifier":
+            ratio("class_mix", "brier", mix, said),
         "calibration error of the mix": [r["ece"] for r in rows("class_mix", **mix)],
         "calibration error of the classifier": [r["ece"] for r in rows("class_mix", **said)],
         "distance to the truth, best of 16 : baseline":
@@ -139,8 +141,8 @@ def claims_table(results:dict[str, list[dict]]) -> str: # Markdown
     columns = [claims(results, n) for n in (1, 2, 3)]
     rows = [[name, *(over_seeds(c[name]) for c in columns)] for name in columns[0]]
     return markdown(["", "1 visible", "2 visible", "3 visible"], rows, "Test digits of MNIST, "
-        f"mean ± standard error over seeds, {_seeds(results['variance'])}. A colon is a ratio.",
-        "tbl-claims")
+        f"mean ± standard error over seeds, {_seeds(results['variance'])}. A colon is a "
+        "ratio.", "tbl-claims")
 
 # %% ../../nbs/30_report_tables.ipynb #0bcd7f80
 BARS = { # measure -> does a record reach it, beside those of the baseline and of real digits?
@@ -183,7 +185,7 @@ def cheats_table(
         "test digits, mean of three seeds. Entropy and score in nats per image. Bold: reaches "
         "the bar with every seed; gradient energy, doubtful pictures and critic have none. "
         "Critic: how often the [critic](09_agreement.ipynb#a-critic) of the agreement page "
-        "tells such pictures from true ones; 50% is chance.", "tbl-cheats")
+        "tells such pictures from true ones; 50% is chance.", "tbl-sharpness")
 
 # %% ../../nbs/30_report_tables.ipynb #752755a2
 def baselines_table(records:list[dict]) -> str: # Markdown; records of `measure_one_answer`

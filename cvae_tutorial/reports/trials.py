@@ -182,11 +182,13 @@ def measure_empty(
     with seeded(seed):
         p = cvae.sample(pairs["test"].x.new_zeros(1, 196), samples)[:, 0]
         half, other = (truth[i] for i in torch.randperm(len(truth)).to(truth.device).chunk(2))
-    real, drawn, half, other, few = map(shared_variance, (truth, p, half, other, p[:len(half)]))
+    pictures = truth, p, half, other, p[:len(half)]
+    real, drawn, half, other, few = map(shared_variance, pictures)
     return dict(seed=seed, data=pairs["test"].source, count=len(truth),
                 truth=real.norm().item(), cvae=drawn.norm().item(),
                 apart=(real - drawn).norm().item(),
-                halves_apart=(half - other).norm().item(), half_apart=(half - few).norm().item())
+                halves_apart=(half - other).norm().item(),
+                half_apart=(half - few).norm().item())
 
 # %% ../../nbs/32_report_trials.ipynb #ef8c1615
 def measure_dose(
