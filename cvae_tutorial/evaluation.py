@@ -95,7 +95,8 @@ LABELS = {"bce": "cross-entropy", "elbo": "negative ELBO", "prior_mc": "prior Mo
 def mean_and_stderr(values:Float[Tensor, "count"]) -> tuple[float, float]: # one value: nan
     "The mean and its standard error"
     check_values("values", values) # ValueError
-    return values.mean().item(), (values.std()/math.sqrt(len(values))).item()
+    stderr = (values.std()/math.sqrt(len(values))).item() if len(values) > 1 else math.nan
+    return values.mean().item(), stderr
 
 # %% ../nbs/04_evaluation.ipynb #e063afe5
 @typed
