@@ -187,7 +187,8 @@ def one_answers(self:Runs, seed:int) -> list[dict]:
     "See `measure_one_answer`"
     def one(name):
         epochs = min(self.epochs, ONE_ANSWERS[name].training["epochs"])
-        path = self.path/f"{self.source}-{name.replace(' ', '-')}-seed{seed}.json"
+        which = f"{name.replace(' ', '-')}-seed{seed}-epochs{self.epochs}"
+        path = self.path/f"{self.source}-{which}.json"
         return self.made(path, lambda: measure_one_answer(name, self.pairs(1), epochs=epochs,
                                                           seed=seed))
     return [one(name) for name in ONE_ANSWERS]
@@ -197,9 +198,10 @@ def doses(self:Runs, seed:int) -> list[dict]:
     "See `measure_dose`"
     def one(weight, z_dim):
         epochs = min(self.epochs, 8)
-        return self.made(self.path/f"{self.source}-dose-{weight:g}-{z_dim}-seed{seed}.json",
-                         lambda: measure_dose(weight, z_dim, self.pairs(1), self.reader(),
-                                              epochs=epochs, seed=seed, count=self.count))
+        which = f"dose-{weight:g}-{z_dim}-seed{seed}-epochs{self.epochs}"
+        def make(): return measure_dose(weight, z_dim, self.pairs(1), self.reader(),
+                                        epochs=epochs, seed=seed, count=self.count)
+        return self.made(self.path/f"{self.source}-{which}.json", make)
     return [one(**dose) for dose in DOSES]
 
 # %% ../../nbs/34_run.ipynb #b3eeca7f
