@@ -122,7 +122,12 @@ def test_differences_between_runs_are_as_the_sharpness_pages_say():
     "One visible quadrant, every seed: differences between pictures of one run, not scores on test"
     results = load_results("mnist/sharpness")
     def of(subject, key, **where): return values(results, subject, key, quadrants=1, **where)
-    assert (of("averaging", "rms", K=256) <= .45*of("averaging", "rms", K=1)).all()
+    assert (of("averaging", "rms", K=256) <= .40*of("averaging", "rms", K=1)).all()
+    entropy = {s: of("sharpness", "entropy", source=s) for s in ("baseline", "CVAE, decoder means")}
+    assert (entropy["CVAE, decoder means"] <= .55*entropy["baseline"]).all()
+    assert (of("class_mix", "ece", source="CVAE") <= .03).all()
+    between = {(r["weight"], r["z_dim"]): r["between"] for r in load_results("mnist/doses")}
+    assert between[30, 50] < .05*between[1, 50] and between[.1, 50] > between[1, 50] > between[1, 1]  # the dose and its response
     for r in results["variance"]:
         assert r["within"] + r["between"] == pytest.approx(r["total"], rel=.01) and r["total"] == pytest.approx(r["baseline"], rel=.1)
     after = {r["after"]: [] for r in load_results("mnist/followers")}
