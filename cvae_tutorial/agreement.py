@@ -11,13 +11,13 @@ import torch.nn as nn
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import kl_divergence
 
 from .data import join_quadrants, visible_mask
 from .evaluation import estimate_nll
 from .evidence import one_answer_nll
 from .kit.checks import NonNegativeInt, PositiveInt, typed
 from .kit.fitting import fit, seeded
+from .kit.flows import divergence
 from .kit.pairs import Pairs
 from .reader import DigitClassifier
 from .sharpness import draw_means
@@ -32,9 +32,9 @@ def lead_parts(
     "Scores of the baseline, of the mean of samples as one answer, of the CVAE; price of z"
     mean = torch.cat([p.mean(0) for _, p in draw_means(cvae, x, samples)])
     scores = estimate_nll(cvae, x, y, draws)
-    divergence = kl_divergence(cvae.recognition(x, y), cvae.prior(x))
+    price = divergence(cvae.recognition(x, y), cvae.prior(x))
     return {"baseline": one_answer_nll(baseline(x), y), "mean": one_answer_nll(mean, y),
-            "cvae": scores["is"], "fit": scores["elbo"] - divergence, "divergence": divergence}
+            "cvae": scores["is"], "fit": scores["elbo"] - price, "divergence": price}
 
 # %% ../nbs/09_agreement.ipynb #f7c42a0f
 @typed

@@ -26,6 +26,7 @@ from torch.distributions.utils import broadcast_all
 from .baseline import BaselineNet, mlp
 from .data import join_quadrants
 from .kit.checks import NonNegativeInt, PositiveInt, typed
+from .kit.flows import FlowPrior
 
 # %% ../nbs/02_cvae.ipynb #60a15b84
 class _PixelValue(constraints.Constraint):
@@ -76,6 +77,9 @@ class Encoder(nn.Module):
         seen = [x.flatten(1), y.flatten(1)] if self.y_dim else [x.flatten(1)]
         return loc_and_scale(self.net(torch.cat(seen, 1)))
 
+    def distribution(self, x:Tensor, y:Tensor|None=None) -> dist.Distribution: # of z
+        return dist.Normal(*self(x, y)).to_event(1)
+
 # %% ../nbs/02_cvae.ipynb #55192896
 class Decoder(nn.Module):
     "From z, and x if `x_dim` is not 0, to a distribution of y"
@@ -110,9 +114,11 @@ class StandardNormal(nn.Module):
         loc = x.new_zeros(len(x), self.z_dim)
         return loc, torch.ones_like(loc)
 
+    distribution = Encoder.distribution
+
 # %% ../nbs/02_cvae.ipynb #67aec624
 _serial = count()
-_CONFIG = ("z_dim", "hidden_1", "hidden_2", "x_dim", "y_dim", "decoder_sees_x", "prior_sees_x",
+_CONFIG = ("z_dim", "hidden_1", "hidden_2", "x_dim", "y_dim", "decoder_sees_x", "prior",
            "likelihood")
 
 class CVAE(nn.Module):
@@ -123,7 +129,7 @@ class CVAE(nn.Module):
         pre_trained_baseline_net:nn.Module|None=None, # shows the prior net its guess of y
         *, x_dim:NonNegativeInt=784, y_dim:PositiveInt=784, # 784: images with the rest marked
         decoder_sees_x:bool=True,        # False: p(y|z), the decoder of Pyro's tutorial
-        prior_sees_x:bool=True,          # False: z is standard normal, as without any x
+        prior:Literal["normal", "standard", "flow"]="normal", # "standard": the same for all x
         likelihood:Literal["pixels", "numbers"]="pixels", # of y; "numbers": any others
     ):
         super().__init__()
@@ -134,10 +140,12 @@ class CVAE(nn.Module):
         self.x_dim, self.y_dim, self.z_dim = x_dim, y_dim, z_dim
         self.name = f"cvae_{next(_serial)}"
         self.baseline_net, widths = pre_trained_baseline_net, (z_dim, hidden_1, hidden_2)
-        self.prior_net = StandardNormal(z_dim)
-        if prior_sees_x and x_dim:
-            guess = y_dim if pre_trained_baseline_net else 0
-            self.prior_net = Encoder(*widths, x_dim=x_dim, y_dim=guess)
+        guess = y_dim if pre_trained_baseline_net else 0
+        self.prior_net = (Encoder(*widths, x_dim=x_dim, y_dim=guess)
+                          if x_dim and prior != "standard" else StandardNormal(z_dim))
+        if prior == "flow":
+            seen = mlp(x_dim, hidden_1, hidden_2, z_dim) if x_dim else None
+            self.prior_net = FlowPrior(self.prior_net, seen, z_dim)
         self.recognition_net = Encoder(*widths, x_dim=x_dim, y_dim=y_dim)
         self.generation_net = Decoder(*widths, x_dim=x_dim if decoder_sees_x else 0,
                                       y_dim=y_dim, likelihood=likelihood)
@@ -152,15 +160,16 @@ def from_config(cls:CVAE, config:dict): # the `config` of a CVAE
     "The same networks, with new weights; `load_net` calls it"
     guess = config.get("baseline") and BaselineNet(**config["baseline"])
     own = {name: value for name, value in config.items() if name in _CONFIG}
+    if config.get("prior_sees_x") is False: own["prior"] = "standard" # as older files say it
     return cls(pre_trained_baseline_net=guess, **own)
 
 # %% ../nbs/02_cvae.ipynb #83a53b04
 @patch
 @typed
 def prior(self:CVAE, x:Float[Tensor, "batch {self.x_dim}"]) -> dist.Distribution: # of z
-    "p(z|x), one normal distribution for each row of the batch"
+    "p(z|x), one distribution for each row of the batch"
     with torch.no_grad(): y_hat = self.baseline_net and self.baseline_net(x)
-    return dist.Normal(*self.prior_net(x, y_hat)).to_event(1)
+    return self.prior_net.distribution(x, y_hat)
 
 # %% ../nbs/02_cvae.ipynb #e673dc66
 @patch
@@ -169,7 +178,7 @@ def recognition(self:CVAE,
     x:Float[Tensor, "batch {self.x_dim}"], y:Float[Tensor, "batch {self.y_dim}"],
 ) -> dist.Distribution: # of z
     "q(z|x,y), one normal distribution for each row of the batch"
-    return dist.Normal(*self.recognition_net(x, y)).to_event(1)
+    return self.recognition_net.distribution(x, y)
 
 # %% ../nbs/02_cvae.ipynb #35e9f0fc
 @patch

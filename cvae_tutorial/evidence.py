@@ -17,6 +17,7 @@ from .data import find_twins, visible_mask
 from .evaluation import log_mean_exp
 from .kit.checks import PositiveInt, PositiveInts, Probability
 from .kit.checks import check_number, check_values, typed
+from .kit.flows import center
 from .kit.pairs import Pairs
 from .sharpness import POWERS, draw_means
 
@@ -77,7 +78,7 @@ def cheats(
             "baseline, logits tripled": (3*logits).sigmoid(),
             "baseline, cut at one half": (logits > 0).float(),
             "nearest training digit": train.y[twin[:, 0]],
-            "CVAE, at the prior's mean": cvae.generation(x, cvae.prior(x).mean).mean,
+            "CVAE, at the prior's mean": cvae.generation(x, center(cvae.prior(x))).mean,
             "CVAE, for another input": cvae.sample(x.roll(1, 0))[0],
             "one picture for all": train.y.mean(0).expand(len(x), -1)}
 

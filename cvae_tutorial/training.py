@@ -41,7 +41,7 @@ def elbo_loss(
 def train_cvae(
     pairs:dict[str, Pairs], # from `get_pairs`, or `split_pairs` for your own
     *, z_dim:int=50, hidden:int=400, # width of the hidden layers of all three networks
-    baseline_net=None, decoder_sees_x=True, prior_sees_x=True, likelihood="pixels", # as CVAE
+    baseline_net=None, decoder_sees_x=True, prior="normal", likelihood="pixels", # as CVAE
     make_loss:Callable=elbo_loss, # from a CVAE to loss(x, y), nats per image
     epochs:PositiveInt=60, lr:PositiveFloat=2e-3, seed:NonNegativeInt=0, **kwargs, # see `fit`
 ) -> tuple[CVAE, list[dict]]: # the CVAE at its best validation epoch, and its history
@@ -51,7 +51,7 @@ def train_cvae(
     with seeded(seed):
         cvae = CVAE(z_dim, hidden, hidden, baseline_net, x_dim=train.x.shape[1],
                     y_dim=train.y.shape[1], decoder_sees_x=decoder_sees_x,
-                    prior_sees_x=prior_sees_x, likelihood=likelihood).to(train.x.device)
+                    prior=prior, likelihood=likelihood).to(train.x.device)
         return cvae, fit(cvae, make_loss(cvae), train, val, epochs=epochs, lr=lr, **kwargs)
 
 # %% ../nbs/03_training.ipynb #6d4f1005

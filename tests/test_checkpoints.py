@@ -26,14 +26,21 @@ def test_checkpoint_round_trip(make, tmp_path):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.lists(st.integers(1, 9), min_size=4, max_size=4), st.booleans(), st.booleans(), st.sampled_from(["pixels", "numbers"]))
-def test_nets_come_back_from_their_files(tmp_path_factory, widths, decoder_sees_x, prior_sees_x, likelihood):
+@given(st.lists(st.integers(1, 9), min_size=4, max_size=4), st.booleans(), st.sampled_from(["normal", "standard", "flow"]), st.sampled_from(["pixels", "numbers"]))
+def test_nets_come_back_from_their_files(tmp_path_factory, widths, decoder_sees_x, prior, likelihood):
     path = tmp_path_factory.mktemp("net")/"net.safetensors"
     z_dim, hidden, x_dim, y_dim = widths
-    net = CVAE(z_dim, hidden, hidden, x_dim=x_dim, y_dim=y_dim, decoder_sees_x=decoder_sees_x, prior_sees_x=prior_sees_x, likelihood=likelihood)
+    net = CVAE(z_dim, hidden, hidden, x_dim=x_dim, y_dim=y_dim, decoder_sees_x=decoder_sees_x, prior=prior, likelihood=likelihood)
     save_net(net, path)
     again = load_net(path, CVAE)
     assert again.config == net.config and all(torch.equal(w, again.state_dict()[name]) for name, w in net.state_dict().items())
+
+
+@pytest.mark.parametrize("sees, prior", [(True, "normal"), (False, "standard")])
+def test_files_from_before_the_choice_of_prior(sees, prior):
+    config = CVAE(5, 30, 40, x_dim=196, y_dim=588).config
+    del config["prior"]
+    assert CVAE.from_config(config | dict(prior_sees_x=sees)).config["prior"] == prior
 
 
 def test_bad_checkpoints_are_refused(tmp_path):

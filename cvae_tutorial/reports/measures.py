@@ -9,7 +9,6 @@ __all__ = ['evaluate', 'measure_draws', 'true_pixel_scores', 'measure', 'measure
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import kl_divergence
 
 from ..baseline import BaselineNet, baseline_nll, train_baseline
 from ..constraints import WRITERS, probe_class, read_back, train_writer
@@ -22,6 +21,7 @@ from ..evidence import frechet_distance, gradient_energy, one_answer_nll
 from ..evidence import picture_sources, pixel_entropy, twins_nll
 from ..kit.checks import NonNegativeInt, PositiveInt, check_choice, typed
 from ..kit.fitting import seeded
+from ..kit.flows import divergence
 from ..kit.pairs import Pairs, check_pairs, random_rows
 from ..proportions import brier_score, class_mix, class_scores
 from ..reader import DigitClassifier, doubtful
@@ -216,7 +216,7 @@ def measure_writer(
         if WRITERS[name].told:
             asked = dict(asked=read_back(cvae, reader),
                          asked_pixels=read_back(cvae, reader, means=False))
-        kl = kl_divergence(cvae.recognition(x, test.y), cvae.prior(x)).mean().item()
+        kl = divergence(cvae.recognition(x, test.y), cvae.prior(x)).mean().item()
         with torch.enable_grad(): probe = probe_class(cvae, pairs)
     return dict(model=name, weight=WRITERS[name].weight, seed=seed, data=test.source,
                 epochs=epochs, **asked, probe=probe, kl=kl)

@@ -23,6 +23,7 @@ from ..evidence import cheats, frechet_distance, one_answer_nll
 from ..evidence import picture_sources, pixel_entropy
 from ..kit.checks import NonNegativeInt, check_choice, typed
 from ..kit.fitting import fit, seeded
+from ..kit.flows import center
 from ..kit.pairs import Pairs, random_rows
 from ..proportions import class_share, follower_shares, make_followers
 from ..reader import DigitClassifier, doubtful, train_classifier
@@ -149,7 +150,7 @@ def measure_agreement(
     with seeded(seed), torch.no_grad():
         parts = lead_parts(baseline, cvae, x, y)
         z = dict(prior=cvae.prior(x).sample(), recognition=cvae.recognition(x, y).sample(),
-                 mean=cvae.prior(x).mean)
+                 mean=center(cvae.prior(x)))
         means = {name: cvae.generation(x, z).mean for name, z in z.items()}
         sources, held = ({name: p for name, p in (picture_sources(baseline, cvae, *given)
                           | cheats(baseline, cvae, train, given[0])).items()}
