@@ -140,12 +140,14 @@ class CVAE(nn.Module):
         self.x_dim, self.y_dim, self.z_dim = x_dim, y_dim, z_dim
         self.name = f"cvae_{next(_serial)}"
         self.baseline_net, widths = pre_trained_baseline_net, (z_dim, hidden_1, hidden_2)
+        if prior == "flow" and not x_dim:
+            raise ValueError("prior='flow' bends by x, but x_dim is 0: choose 'normal'")
         guess = y_dim if pre_trained_baseline_net else 0
-        self.prior_net = (Encoder(*widths, x_dim=x_dim, y_dim=guess)
-                          if x_dim and prior != "standard" else StandardNormal(z_dim))
-        if prior == "flow":
-            seen = mlp(x_dim, hidden_1, hidden_2, z_dim) if x_dim else None
-            self.prior_net = FlowPrior(self.prior_net, seen, z_dim)
+        if prior == "standard" or not x_dim: self.prior_net = StandardNormal(z_dim)
+        elif prior == "normal": self.prior_net = Encoder(*widths, x_dim=x_dim, y_dim=guess)
+        else:
+            def net(outputs): return mlp(x_dim + guess, hidden_1, hidden_2, hidden_2, outputs)
+            self.prior_net = FlowPrior(net, z_dim)
         self.recognition_net = Encoder(*widths, x_dim=x_dim, y_dim=y_dim)
         self.generation_net = Decoder(*widths, x_dim=x_dim if decoder_sees_x else 0,
                                       y_dim=y_dim, likelihood=likelihood)

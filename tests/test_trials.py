@@ -38,7 +38,7 @@ def test_every_recipe_learns(pairs, name):
 def test_records_say_what_they_are(pairs):
     "Each trial at small scale, with its facts, and no record of a critic where none was asked for"
     nets, reader = load_pretrained(1), load_classifier()
-    records = measure_agreement(*nets, reader, pairs, 1, seed=3, count=300, critics=False)
+    records = measure_agreement(*nets, reader, pairs, 1, seed=3, count=300, critics=())
     assert {(r["quadrants"], r["seed"], r["data"]) for rows in records.values() for r in rows} == {(1, 3, "sample")} and records["critic"] == []
     (lead,), (doubt,), (classes,) = (records[subject] for subject in ("lead", "doubt", "classes"))
     assert lead["baseline"] > lead["mean"] - 3 > lead["cvae"] + 20 and lead["fit"] < lead["cvae"]

@@ -6,6 +6,8 @@
 __all__ = ['FlowPrior', 'center', 'divergence']
 
 # %% ../../nbs/27_kit_flows.ipynb #9ae32939
+from collections.abc import Callable
+
 import pyro.distributions as dist
 import torch
 import torch.nn as nn
@@ -17,34 +19,42 @@ from torch.distributions import kl_divergence
 
 # %% ../../nbs/27_kit_flows.ipynb #b4d46312
 class FlowPrior(nn.Module):
-    "A normal distribution, bent by six affine couplings (Dinh and others, 2017)"
+    "A mixture of normal distributions, bent by affine couplings (Dinh and others, 2017)"
     def __init__(self,
-        normal:nn.Module,          # its `distribution(x, ...)` is normal, (batch, dim)
-        context:nn.Module|None,    # x (batch, ...) -> features (batch, dim); None: no x
-        dim:int, hidden:int=256,   # width of the six networks
+        make_net:Callable, dim:int, # outputs -> net from (batch, seen) to (batch, outputs)
+        *, hills:int=10, couplings:int=6, hidden:int=256, # width of the couplings' networks
     ):
         super().__init__()
-        self.normal, self.context, self.dim = normal, context, dim
-        kept, moved = dim//2, dim - dim//2
-        nets = [ConditionalDenseNN(kept, dim if context else 0, [hidden, hidden],
-                                   [moved, moved], nn.SiLU()) for _ in range(6)]
-        for net in nets:
+        self.dim, self.hills, kept, moved = dim, hills, dim//2, dim - dim//2
+        self.net = make_net(hills*(1 + 2*dim) + dim)
+        self.places = nn.Parameter(torch.randn(hills, dim)) # of the hills, before any x
+        nets = [ConditionalDenseNN(kept, dim, [hidden, hidden], [moved, moved], nn.SiLU())
+                for _ in range(couplings)]
+        for net in nets: # at the start they change nothing
             for weight in net.layers[-1].parameters(): nn.init.zeros_(weight)
         self.couplings = nn.ModuleList(
             transforms.ConditionalAffineCoupling(kept, net) for net in nets)
 
-    def distribution(self, x:Tensor, *rest) -> dist.Distribution: # one for each row of x
-        normal = self.normal.distribution(x, *rest)
-        seen = self.context(x) if self.context else x.new_zeros(len(x), 0)
-        turn = transforms.Permute(torch.arange(self.dim, device=x.device).flip(0))
+    def mixture(self, outputs:Tensor) -> dist.Distribution: # (batch, hills*(1 + 2*dim))
+        weight, loc, log_scale = outputs.unflatten(1, (self.hills, -1)).split(
+            [1, self.dim, self.dim], 2)
+        normals = dist.Normal(self.places + loc, log_scale.clamp(-10, 10).exp()).to_event(1)
+        return dist.MixtureSameFamily(dist.Categorical(logits=weight[..., 0]), normals)
+
+    def distribution(self, *seen:Tensor|None) -> dist.Distribution: # one for each row
+        outputs = self.net(torch.cat([s.flatten(1) for s in seen if s is not None], 1))
+        hills, features = outputs[:, :-self.dim], outputs[:, -self.dim:]
+        turn = transforms.Permute(torch.arange(self.dim, device=outputs.device).flip(0))
         steps = [step for coupling in self.couplings for step in (coupling, turn)]
-        return dist.ConditionalTransformedDistribution(normal, steps).condition(seen)
+        p = dist.ConditionalTransformedDistribution(self.mixture(hills), steps)
+        return p.condition(features)
 
 # %% ../../nbs/27_kit_flows.ipynb #cfb0cd8e
 def center(p:dist.Distribution) -> Tensor: # (batch, dim)
-    "The mean of a normal distribution; of a bent one, where the mean of its normal goes"
+    "The mean of a normal distribution; of a flow, where the mean of its heaviest hill goes"
     if not isinstance(p, dist.TransformedDistribution): return p.mean
-    z = p.base_dist.mean
+    weights, hills = p.base_dist.mixture_distribution.logits, p.base_dist.component_distribution
+    z = hills.mean[torch.arange(len(weights)), weights.argmax(1)]
     for step in p.transforms: z = step(z)
     return z
 

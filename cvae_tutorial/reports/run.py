@@ -31,7 +31,9 @@ from ..reader import DigitClassifier, train_classifier
 from .measures import evaluate, measure
 from .measures import measure_draws, measure_variant, measure_writer
 from .trials import ONE_ANSWERS, measure_agreement, measure_dose
-from .trials import measure_empty, measure_followers, measure_one_answer
+from .trials import measure_empty, measure_followers
+from .trials import measure_one_answer, measure_prior
+from ..sharper import SHARPER
 from ..training import shift_digits, train_cvae
 from ..variants import DOSES, VARIANTS
 
@@ -168,18 +170,43 @@ def agreed(self:Runs, quadrants:int, seed:int) -> dict[str, list[dict]]:
     def make():
         nets, pairs, one = self.nets(quadrants, seed), self.pairs(quadrants), quadrants == 1
         found = measure_agreement(*nets, self.reader(), pairs, quadrants, seed, self.count,
-                                  one)
+                                  None if one else ())
         return found | (dict(empty=[measure_empty(nets[1], pairs, seed)]) if one else {})
     return self.made(self.folder(quadrants, seed)/"agreement.json", make)
 
 @patch
 def followed(self:Runs, seed:int) -> list[dict]:
     "See `measure_followers`"
-    name = f"{self.source}-followers-seed{seed}-epochs{self.epochs}.json"
+    def one(prior):
+        which = "followers" if prior == "normal" else f"followers-{prior}"
+        name = f"{self.source}-{which}-seed{seed}-epochs{self.epochs}.json"
+        def make():
+            return measure_followers(self.reader(), self.pairs(1), seed, self.count//2,
+                                     min(self.epochs, 6), prior)
+        return self.made(self.path/name, make)
+    return [r for prior in ("normal", "flow") for r in one(prior)]
+
+# %% ../../nbs/34_run.ipynb #80a10fee
+@patch
+def sharpened(self:Runs, quadrants:int, seed:int) -> dict[str, list[dict]]:
+    "Train a CVAE with `SHARPER`; see `measure_prior`, `measure` and `measure_agreement`"
+    folder = self.folder(quadrants, seed)
     def make():
-        epochs = min(self.epochs, 6)
-        return measure_followers(self.reader(), self.pairs(1), seed, self.count//2, epochs)
-    return self.made(self.path/name, make)
+        (baseline, cvae), pairs = self.nets(quadrants, seed), self.pairs(quadrants)
+        net, history = train_cvae(pairs, augment=shift_digits, epochs=self.epochs, seed=seed,
+                                  resume=folder/"sharper.progress", **SHARPER)
+        save_net(net, folder/"sharper.safetensors")
+        reader, opponent = self.reader(), train_classifier(pairs, seed=seed)
+        rest = reader, opponent, pairs, quadrants, seed
+        found = _joined([measure_prior("CVAE", cvae, *rest),
+                         measure_prior("sharper CVAE", net, *rest),
+                         measure(baseline, net, *rest, self.count),
+                         measure_agreement(baseline, net, reader, *rest[2:], self.count,
+                                           ("CVAE, decoder means", "CVAE, pixel samples"))])
+        seconds = round(sum(r["seconds"] for r in history), 1)
+        return found | dict(train=[dict(quadrants=quadrants, seed=seed, val=min(
+            r["val"] for r in history), epochs=len(history), train_seconds=seconds)])
+    return self.made(folder/"sharper.json", make)
 
 # %% ../../nbs/34_run.ipynb #108b0a22
 @patch
@@ -239,8 +266,12 @@ def write_assets(self:Runs, folder:str|Path, seed:int) -> None:
     "The weights of one seed as float16, and their checksums"
     save_net(self.reader(), Path(folder)/"classifier.safetensors", torch.float16)
     for n in 1, 2, 3:
-        for name, net in zip(MODELS, self.nets(n, seed)):
-            save_net(net, Path(folder)/f"{name}-q{n}.safetensors", torch.float16)
+        path, files = self.folder(n, seed), MODELS | dict(sharper=CVAE)
+        for name, kind in files.items():
+            made = path/f"{name}.safetensors"
+            if made.exists(): # "sharper" is there if its table was made
+                save_net(load_net(made, kind), Path(folder)/f"{name}-q{n}.safetensors",
+                         torch.float16)
     write_checksums(folder)
 
 # %% ../../nbs/34_run.ipynb #398b0617
@@ -259,8 +290,8 @@ def _joined(parts:list[dict]) -> dict: # records by subject
     return joined
 
 # %% ../../nbs/34_run.ipynb #2a7d145f
-TABLES = ("sharpness", "agreement", "baselines", "doses", "draws", "followers", "variants",
-          "constraints")
+TABLES = ("sharpness", "agreement", "sharper", "baselines", "doses", "draws", "followers",
+          "variants", "constraints")
 
 def reproduce(
     out:str|Path="cvae_tutorial/results/mnist", # folder for one JSON file per table
@@ -276,6 +307,7 @@ def reproduce(
     records = [r for which in each for r in runs.trained(*which)]
     write_json(records, out/"scores.json")
     makers = dict(
+        sharper=lambda: _joined([runs.sharpened(*which) for which in each]),
         sharpness=lambda: _joined([runs.measured(*which) for which in each]),
         draws=lambda: [r for n in (1, 2, 3) for r in runs.drawn(n, first)],
         agreement=lambda: _joined([runs.agreed(*which) for which in each]),

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ONE_ANSWERS', 'OneAnswer', 'ConvBaseline', 'told_class', 'train_one_answer', 'measure_one_answer',
-           'measure_agreement', 'measure_empty', 'measure_dose', 'measure_followers']
+           'measure_agreement', 'measure_empty', 'measure_dose', 'measure_followers', 'measure_prior']
 
 # %% ../../nbs/32_report_trials.ipynb #9c4a2dda
 from dataclasses import dataclass, field, replace
@@ -17,16 +17,19 @@ from torch import Tensor
 from ..agreement import critic_accuracy, lead_parts, neighbor_correlation
 from ..agreement import shared_variance, train_critic
 from ..baseline import BaselineNet
-from ..data import count_quadrants, join_quadrants, visible_mask
+from ..data import count_quadrants, find_ambiguous
+from ..data import join_quadrants, visible_mask
 from ..evaluation import estimate_nll, mean_and_stderr
 from ..evidence import cheats, frechet_distance, one_answer_nll
 from ..evidence import picture_sources, pixel_entropy
 from ..kit.checks import NonNegativeInt, check_choice, typed
 from ..kit.fitting import fit, seeded
-from ..kit.flows import center
+from ..kit.flows import center, divergence
 from ..kit.pairs import Pairs, random_rows
-from ..proportions import class_share, follower_shares, make_followers
+from ..proportions import class_mix, class_share
+from ..proportions import follower_shares, make_followers
 from ..reader import DigitClassifier, doubtful, train_classifier
+from ..sharper import missed
 from ..training import shift_digits, train_cvae
 from ..variants import kl_weighted_loss, latent_use
 
@@ -139,7 +142,7 @@ def measure_agreement(
     pairs:dict[str, Pairs],  # from `get_pairs`
     num_quadrant_inputs:int, # 1, 2 or 3
     seed:int=0, count:int=2000, # random test digits
-    critics:bool=True, # train one for each source of pictures: minutes
+    critics:tuple[str, ...]|None=None, # pictures to train one for; None: all, minutes
 ) -> dict[str, list[dict]]: # records by subject
     "What pixels say about each other: in nats, in errors, and to a critic"
     train, val, test = (pairs[split] for split in ("train", "val", "test"))
@@ -154,7 +157,7 @@ def measure_agreement(
         means = {name: cvae.generation(x, z).mean for name, z in z.items()}
         sources, held = ({name: p for name, p in (picture_sources(baseline, cvae, *given)
                           | cheats(baseline, cvae, train, given[0])).items()}
-                         for given in ((val.x, val.y), (x, y))) if critics else ({}, {})
+                         for given in ((val.x, val.y), (x, y))) if critics != () else ({}, {})
         doubt = {f"z, {name}": doubtful(reader, join_quadrants(x, p, n)).mean().item()
                  for name, p in (means | {"real": y}).items()}
     lead = {name: values.mean().item() for name, values in parts.items()}
@@ -163,8 +166,9 @@ def measure_agreement(
     off = {"baseline": y - baseline(x).detach(), "CVAE, given z": y - means["recognition"]}
     neighbors = [dict(source=name, distance=d, correlation=c) for name, r in off.items()
                  for d, c in neighbor_correlation(r, n).items()]
+    judged = {k: p for k, p in sources.items() if critics is None or k in critics}
     with seeded(seed):
-        critic = list(_critic_records(sources, held, ((val.x, val.y), (x, y)), seed))
+        critic = list(_critic_records(judged, held, ((val.x, val.y), (x, y)), seed))
     with seeded(seed): digits, pictures = (v.mean().item()
                                            for v in class_share(cvae, reader, x, n))
     classes = dict(between_digits=digits, between_pictures=pictures) # summed variances
@@ -222,14 +226,51 @@ def measure_followers(
     pairs:dict[str, Pairs], # from `get_pairs` with one visible quadrant
     seed:int=0,
     count:int=1000, # random test digits
-    epochs:int=6,
+    epochs:int=6, prior:str="normal", # as `CVAE`
 ) -> list[dict]: # after even and after odd digits; see `follower_shares`
     "The task with known proportions, trained from nothing"
     task = {split: make_followers(join_quadrants(p.x, p.y, 1), p.digits, seed=seed)
             for split, p in pairs.items()}
-    net, _ = train_cvae(task, hidden=200, epochs=epochs, batch_size=128, seed=seed)
+    net, _ = train_cvae(task, hidden=200, epochs=epochs, batch_size=128, seed=seed,
+                        prior=prior)
     x, digits, odd = task["test"].x, task["test"].digits, ("even", "odd")
     some = random_rows(len(x), count).to(x.device)
     with seeded(seed):
-        return [dict(after=odd[n], seed=seed, data=pairs["test"].source)
+        return [dict(after=odd[n], prior=prior, seed=seed, data=pairs["test"].source)
                 | follower_shares(net, reader, x[some][digits[some] % 2 == n]) for n in (0, 1)]
+
+# %% ../../nbs/32_report_trials.ipynb #14d36d36
+@torch.no_grad()
+def measure_prior(
+    model:str, cvae, # its name in the records
+    reader:DigitClassifier, opponent:BaselineNet, # of whole digits, of visible pixels
+    pairs:dict[str, Pairs],  # from `get_pairs`
+    num_quadrant_inputs:int, # 1, 2 or 3
+    seed:int=0,
+) -> dict[str, list[dict]]: # records by subject
+    "Scores, doubtful pictures by the origin of z, and answers that are missing"
+    val, test, n = pairs["val"], pairs["test"], num_quadrant_inputs
+    facts = dict(model=model, quadrants=n, seed=seed, data=test.source)
+    def share(x, p): return doubtful(reader, join_quadrants(x, p, n)).float()
+    with seeded(seed):
+        x, y, p = test.x, test.y, cvae.prior(test.x)
+        estimates = estimate_nll(cvae, x, y, 100)
+        price = divergence(cvae.recognition(x, y), p).mean().item()
+        z = {"prior": p.sample(), "center": center(p),
+             "recognition": cvae.recognition(x, y).sample()}
+        shares = {name: share(x, cvae.generation(x, z).mean) for name, z in z.items()}
+        picks = find_ambiguous(pairs, 12)
+        twelve = torch.stack([share(val.x[picks], p) for p in cvae.sample(val.x[picks], 100)])
+        mix = class_mix(cvae, reader, x, n).mean(0)
+    missing = missed(mix, opponent.logits(x).softmax(1), test.digits)
+    shares["real digits"] = share(x, y)
+    scores = [dict(estimator=name, samples=100, **dict(zip(("nll", "stderr"),
+                   mean_and_stderr(values)))) for name, values in estimates.items()]
+    doubt = [dict(source=name, **dict(zip(("doubtful", "stderr"), mean_and_stderr(values))))
+             for name, values in shares.items()]
+    digits = [dict(digit=d, doubtful=shares["prior"][test.digits == d].mean().item())
+              for d in range(10)]
+    whole = dict(divergence=price, ambiguous=twelve.mean().item(), missed=missing,
+                 params=sum(w.numel() for w in cvae.parameters()))
+    records = dict(scores=scores, doubt=doubt, by_digit=digits, whole=[whole])
+    return {subject: [facts | r for r in rows] for subject, rows in records.items()}
