@@ -33,7 +33,7 @@ from .measures import measure_draws, measure_variant, measure_writer
 from .trials import ONE_ANSWERS, measure_agreement, measure_dose
 from .trials import measure_empty, measure_followers
 from .trials import measure_one_answer, measure_prior
-from ..sharper import SHARPER
+from ..sharper import CHOICES, SHARPER
 from ..training import shift_digits, train_cvae
 from ..variants import DOSES, VARIANTS
 
@@ -223,13 +223,24 @@ def one_answers(self:Runs, seed:int) -> list[dict]:
 @patch
 def doses(self:Runs, seed:int) -> list[dict]:
     "See `measure_dose`"
-    def one(weight, z_dim):
+    def one(weight, z_dim): # see `DOSES`
         epochs = min(self.epochs, 8)
         which = f"dose-{weight:g}-{z_dim}-seed{seed}-epochs{self.epochs}"
         def make(): return measure_dose(weight, z_dim, self.pairs(1), self.reader(),
                                         epochs=epochs, seed=seed, count=self.count)
         return self.made(self.path/f"{self.source}-{which}.json", make)
     return [one(**dose) for dose in DOSES]
+
+@patch
+def choices(self:Runs, seed:int) -> list[dict]:
+    "See `CHOICES` and `measure_dose`"
+    def one(prior, z_dim):
+        which = f"choice-{prior}-{z_dim}-seed{seed}-epochs{self.epochs}"
+        def make(): return measure_dose(1., z_dim, self.pairs(1), self.reader(), prior=prior,
+                                        epochs=min(self.epochs, 12), seed=seed,
+                                        count=self.count)
+        return self.made(self.path/f"{self.source}-{which}.json", make)
+    return [one(**choice) for choice in CHOICES]
 
 # %% ../../nbs/34_run.ipynb #b3eeca7f
 @patch
@@ -290,7 +301,7 @@ def _joined(parts:list[dict]) -> dict: # records by subject
     return joined
 
 # %% ../../nbs/34_run.ipynb #2a7d145f
-TABLES = ("sharpness", "agreement", "sharper", "baselines", "doses", "draws", "followers",
+TABLES = ("sharpness", "agreement", "sharper", "choices", "baselines", "doses", "draws", "followers",
           "variants", "constraints")
 
 def reproduce(
@@ -308,6 +319,7 @@ def reproduce(
     write_json(records, out/"scores.json")
     makers = dict(
         sharper=lambda: _joined([runs.sharpened(*which) for which in each]),
+        choices=lambda: runs.choices(first),
         sharpness=lambda: _joined([runs.measured(*which) for which in each]),
         draws=lambda: [r for n in (1, 2, 3) for r in runs.drawn(n, first)],
         agreement=lambda: _joined([runs.agreed(*which) for which in each]),

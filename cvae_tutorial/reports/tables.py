@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['BARS', 'markdown', 'mean', 'results_table', 'draws_table', 'claims', 'over_seeds', 'claims_table', 'reached',
-           'cheats_table', 'baselines_table', 'lead_table', 'variants_table', 'black_and_white_table', 'writers_table']
+           'cheats_table', 'baselines_table', 'lead_table', 'variants_table', 'choices_table', 'sharper_scores_table',
+           'sharper_table', 'black_and_white_table', 'writers_table']
 
 # %% ../../nbs/30_report_tables.ipynb #af5c19b4
 import torch
@@ -239,6 +240,70 @@ def variants_table(
         "digits. "
         "Scores of black and white pixels compare with no other row. Time: of training, as a "
         "multiple of the reference.", "tbl-variants")
+
+# %% ../../nbs/30_report_tables.ipynb #d41ec70b
+def choices_table(records:list[dict]) -> str: # Markdown; records of `measure_dose`
+    "One row per prior and number of dimensions"
+    rows = [[dict(normal="one normal distribution", flow="`FlowPrior`")[r["prior"]], r["z_dim"],
+             f"{r['nll']:.1f}", f"{r['divergence']:.1f}", f"{r['doubtful']:.1%}",
+             f"{r['features']:.1f}"] for r in records]
+    return markdown(["prior", "dimensions of z", "importance sampling", "divergence", "doubtful",
+        "feature distance"], rows, f"2,000 random validation digits with one visible quadrant, "
+        f"nats per image, S = 100; after {records[0]['epochs']} epochs, one seed.",
+        "tbl-choices")
+
+def sharper_scores_table(results:dict[str, list[dict]]) -> str: # Markdown; of `measure_prior`
+    "Estimators of both CVAEs; one column per number of visible quadrants"
+    rows, scores = [], results["scores"]
+    for model in "CVAE", "sharper CVAE":
+        for estimator in "elbo", "is", "prior_mc":
+            where = dict(model=model, estimator=estimator)
+            rows.append([model, LABELS[estimator],
+                         *(over_seeds([r["nll"] for r in scores if r.items()
+                                       >= (where | dict(quadrants=q)).items()], 2)
+                           for q in (1, 2, 3))])
+    return markdown(["model", "estimator", "1 visible", "2 visible", "3 visible"], rows,
+        "Test, nats per image, S = 100; mean ± standard error over seeds, "
+        f"{_seeds(results['whole'])}.", "tbl-sharper-scores", left=2)
+
+# %% ../../nbs/30_report_tables.ipynb #43120a59
+def sharper_table(
+    results:dict[str, list[dict]],   # of `measure_prior` and more, see `Runs.sharpened`
+    sharpness:list[dict]|dict, agreement:dict, # the same measures of the plain CVAE
+) -> str: # Markdown
+    "The sharper CVAE beside the plain one, and real digits; one visible quadrant"
+    one, means = dict(quadrants=1), dict(source="CVAE, decoder means")
+    def own(subject, key, form, **where): # of records that name their model
+        return [cell(results[subject], key, form, model=model, **where)
+                for model in ("CVAE", "sharper CVAE")]
+    def beside(plain, subject, key, form, **where): # plain in its file, sharper in results
+        return [cell(r[subject], key, form, **where) for r in (plain, results)]
+    def cell(records, key, form, **where): return format(mean(records, key, **one, **where), form)
+    real = cell(results["doubt"], "doubtful", ".1%", source="real digits")
+    rows = {
+        "doubtful, z from the prior": own("doubt", "doubtful", ".1%", source="prior") + [real],
+        "doubtful, z from the recognition network":
+            own("doubt", "doubtful", ".1%", source="recognition") + [real],
+        "doubtful, on the twelve ambiguous inputs": own("whole", "ambiguous", ".0%"),
+        "feature distance": beside(sharpness, "sharpness", "features", ".1f", **means)
+            + [cell(sharpness["sharpness"], "features", ".1f", source="real digits")],
+        "coverage": beside(sharpness, "sharpness", "coverage", ".2f", **means)
+            + [cell(sharpness["sharpness"], "coverage", ".2f", source="real digits")],
+        "missed answers": own("whole", "missed", ".1%"),
+        "log score of the digit, nats": beside(sharpness, "class_mix", "log_score", ".3f",
+                                               source="CVAE"),
+        "calibration error of the digit": beside(sharpness, "class_mix", "ece", ".3f",
+                                                 source="CVAE"),
+        "divergence, nats": own("whole", "divergence", ".1f"),
+        "critic is right, pixel samples": beside(agreement, "critic", "accuracy", ".0%",
+                                                 source="CVAE, pixel samples"),
+        "critic is right, decoder means": beside(agreement, "critic", "accuracy", ".0%",
+                                                 **means)}
+    return markdown(["", "CVAE", "sharper CVAE", "real digits"],
+        [[name, *cells, *[""]*(3 - len(cells))] for name, cells in rows.items()],
+        "One visible quadrant, test, mean over seeds. Doubtful, missed, log score and "
+        "calibration: all test digits; the twelve inputs, 100 samples each; the rest: 2,000 "
+        "random test digits.", "tbl-sharper")
 
 # %% ../../nbs/30_report_tables.ipynb #6e7ab03b
 def black_and_white_table(results:dict) -> str: # Markdown

@@ -199,12 +199,12 @@ def measure_empty(
 def measure_dose(
     weight:float, z_dim:int, # of the divergence; see `DOSES`
     pairs:dict[str, Pairs], reader:DigitClassifier, # from `get_pairs`
-    *, epochs:int=8, seed:int=0, count:int=2000, # validation digits
+    *, prior:str="normal", epochs:int=8, seed:int=0, count:int=2000, # validation digits
 ) -> dict: # nll, divergence, entropy: nats per image; within, between, grey: variances
     "Fit a CVAE with this much room for z, and measure where the doubt lies"
     def loss(net): return kl_weighted_loss(net, weight)
-    cvae, _ = train_cvae(pairs, z_dim=z_dim, make_loss=loss, augment=shift_digits,
-                         epochs=epochs, seed=seed)
+    cvae, _ = train_cvae(pairs, z_dim=z_dim, prior=prior, make_loss=loss,
+                         augment=shift_digits, epochs=epochs, seed=seed)
     val, n = pairs["val"], count_quadrants(pairs["val"].x, pairs["val"].y)
     with seeded(seed), torch.no_grad():
         order = torch.randperm(len(val.x)).to(val.x.device)
@@ -213,8 +213,8 @@ def measure_dose(
         use, (p,) = latent_use(cvae, x, y), cvae.sample(x)
         rest = join_quadrants(val.x[order[count:]], val.y[order[count:]], n)
         real, images = reader.features(rest), join_quadrants(x, p, n)
-    return dict(weight=weight, z_dim=z_dim, seed=seed, data=val.source, epochs=epochs, nll=nll,
-                stderr=stderr, divergence=use["kl"].sum().item(), within=use["within"],
+    return dict(weight=weight, z_dim=z_dim, prior=prior, seed=seed, data=val.source,
+                epochs=epochs, nll=nll, stderr=stderr, divergence=use["kl"].sum().item(), within=use["within"],
                 between=use["between"], grey=(y*(1 - y)).sum(1).mean().item(),
                 entropy=pixel_entropy(p).mean().item(),
                 doubtful=doubtful(reader, images).mean().item(),
