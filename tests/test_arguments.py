@@ -27,7 +27,8 @@ from cvae_tutorial.proportions import class_mix, class_scores, follower_shares, 
 from cvae_tutorial.reader import DigitClassifier, doubtful, train_classifier
 from cvae_tutorial.reports.demo import demo, hide_quadrants
 from cvae_tutorial.reports.measures import evaluate, measure_variant
-from cvae_tutorial.reports.run import reproduce, run
+from cvae_tutorial.reports.reproduce import reproduce
+from cvae_tutorial.reports.run import run
 from cvae_tutorial.reports.tables import results_table
 from cvae_tutorial.sharpness import averaging, draw_means, floor_and_variance, reliability, variance_split
 from cvae_tutorial.training import load_pretrained, shift_digits, shift_images, train_cvae

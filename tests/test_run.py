@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from cvae_tutorial.kit.mnist import load_mnist
-from cvae_tutorial.reports.run import reproduce, run
+from cvae_tutorial.reports.reproduce import reproduce
+from cvae_tutorial.reports.run import run
 
 
 def test_a_trained_cvae_beats_the_baseline(tmp_path):
@@ -28,7 +29,7 @@ def test_reproduce_goes_on_where_it_was_stopped(tmp_path, monkeypatch, request):
         (runs/f"sample-q{n}-seed0-epochs1"/"sharpness.json").write_text(json.dumps({"variance": [{"quadrants": n, "total": -1.}]}))
     (runs/"sample-followers-seed0-epochs1.json").write_text(json.dumps([{"after": "none"}]))
     shutil.copy(request.config.rootpath/"cvae_tutorial"/"assets"/"classifier.safetensors", runs/"sample-classifier.safetensors")
-    monkeypatch.setattr("cvae_tutorial.reports.run.run", counted)
+    monkeypatch.setattr("cvae_tutorial.reports.reproduce.run", counted)
     def again(): return reproduce(tmp_path/"results", runs, data="sample", epochs=1, seeds=(0,), count=300, tables=("sharpness", "followers"))
     records = again()
     assert made == [(2, 0)]
@@ -43,6 +44,6 @@ def test_reproduce_goes_on_where_it_was_stopped(tmp_path, monkeypatch, request):
 
 def test_reproduce_wants_all_of_mnist(tmp_path, monkeypatch):
     "Without a network it must not pass the sample off as MNIST"
-    monkeypatch.setattr("cvae_tutorial.reports.run.load_mnist", lambda train, root: load_mnist(train, "sample"))
+    monkeypatch.setattr("cvae_tutorial.reports.reproduce.load_mnist", lambda train, root: load_mnist(train, "sample"))
     with pytest.raises(FileNotFoundError, match="needs all of MNIST"): reproduce(tmp_path/"results")
     assert not (tmp_path/"results").exists()

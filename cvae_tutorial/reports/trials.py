@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ONE_ANSWERS', 'OneAnswer', 'ConvBaseline', 'told_class', 'train_one_answer', 'measure_one_answer',
-           'measure_agreement', 'measure_empty', 'measure_dose', 'measure_followers', 'measure_prior']
+           'measure_agreement', 'measure_empty', 'measure_dose', 'measure_followers']
 
 # %% ../../nbs/32_report_trials.ipynb #9c4a2dda
 from dataclasses import dataclass, field, replace
@@ -17,19 +17,16 @@ from torch import Tensor
 from ..agreement import critic_accuracy, lead_parts, neighbor_correlation
 from ..agreement import shared_variance, train_critic
 from ..baseline import BaselineNet
-from ..data import count_quadrants, find_ambiguous
-from ..data import join_quadrants, visible_mask
+from ..data import count_quadrants, join_quadrants, visible_mask
 from ..evaluation import estimate_nll, mean_and_stderr
 from ..evidence import cheats, frechet_distance, one_answer_nll
 from ..evidence import picture_sources, pixel_entropy
 from ..kit.checks import NonNegativeInt, check_choice, typed
 from ..kit.fitting import fit, seeded
-from ..kit.flows import center, divergence
+from ..kit.flows import center
 from ..kit.pairs import Pairs, random_rows
-from ..proportions import class_mix, class_share
-from ..proportions import follower_shares, make_followers
+from ..proportions import class_share, follower_shares, make_followers
 from ..reader import DigitClassifier, doubtful, train_classifier
-from ..sharper import missed
 from ..training import shift_digits, train_cvae
 from ..variants import kl_weighted_loss, latent_use
 
@@ -238,39 +235,3 @@ def measure_followers(
     with seeded(seed):
         return [dict(after=odd[n], prior=prior, seed=seed, data=pairs["test"].source)
                 | follower_shares(net, reader, x[some][digits[some] % 2 == n]) for n in (0, 1)]
-
-# %% ../../nbs/32_report_trials.ipynb #14d36d36
-@torch.no_grad()
-def measure_prior(
-    model:str, cvae, # its name in the records
-    reader:DigitClassifier, opponent:BaselineNet, # of whole digits, of visible pixels
-    pairs:dict[str, Pairs],  # from `get_pairs`
-    num_quadrant_inputs:int, # 1, 2 or 3
-    seed:int=0,
-) -> dict[str, list[dict]]: # records by subject
-    "Scores, doubtful pictures by the origin of z, and answers that are missing"
-    val, test, n = pairs["val"], pairs["test"], num_quadrant_inputs
-    facts = dict(model=model, quadrants=n, seed=seed, data=test.source)
-    def share(x, p): return doubtful(reader, join_quadrants(x, p, n)).float()
-    with seeded(seed):
-        x, y, p = test.x, test.y, cvae.prior(test.x)
-        estimates = estimate_nll(cvae, x, y, 100)
-        price = divergence(cvae.recognition(x, y), p).mean().item()
-        z = {"prior": p.sample(), "center": center(p),
-             "recognition": cvae.recognition(x, y).sample()}
-        shares = {name: share(x, cvae.generation(x, z).mean) for name, z in z.items()}
-        picks = find_ambiguous(pairs, 12)
-        twelve = torch.stack([share(val.x[picks], p) for p in cvae.sample(val.x[picks], 100)])
-        mix = class_mix(cvae, reader, x, n).mean(0)
-    missing = missed(mix, opponent.logits(x).softmax(1), test.digits)
-    shares["real digits"] = share(x, y)
-    scores = [dict(estimator=name, samples=100, **dict(zip(("nll", "stderr"),
-                   mean_and_stderr(values)))) for name, values in estimates.items()]
-    doubt = [dict(source=name, **dict(zip(("doubtful", "stderr"), mean_and_stderr(values))))
-             for name, values in shares.items()]
-    digits = [dict(digit=d, doubtful=shares["prior"][test.digits == d].mean().item())
-              for d in range(10)]
-    whole = dict(divergence=price, ambiguous=twelve.mean().item(), missed=missing,
-                 params=sum(w.numel() for w in cvae.parameters()))
-    records = dict(scores=scores, doubt=doubt, by_digit=digits, whole=[whole])
-    return {subject: [facts | r for r in rows] for subject, rows in records.items()}

@@ -1,0 +1,75 @@
+"What the shape of the prior changes: the measurements at small scale, and the tables of the page Sharper"
+import pytest
+import torch
+
+from cvae_tutorial.cvae import CVAE
+from cvae_tutorial.data import get_pairs, join_quadrants
+from cvae_tutorial.evaluation import estimate_nll
+from cvae_tutorial.kit.files import load_results
+from cvae_tutorial.kit.fitting import seeded
+from cvae_tutorial.kit.pairs import Pairs, random_rows
+from cvae_tutorial.reader import doubtful, load_classifier, train_classifier
+from cvae_tutorial.reports.priors import choices_table, measure_prior, sharper_scores_table, sharper_table
+from cvae_tutorial.reports.trials import measure_dose, measure_followers
+from cvae_tutorial.sharper import load_sharper, missed
+from cvae_tutorial.training import load_pretrained
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return {split: Pairs(p.x[:600], p.y[:600], p.digits[:600], p.source) for split, p in get_pairs(1).items()}
+
+
+def test_a_flow_that_bends_nothing_is_measured_like_any_prior(pairs):
+    "Untrained beside trained: both have all subjects, and the trained one is ahead where it must be"
+    torch.manual_seed(0)
+    opponent, reader = train_classifier(pairs, epochs=2), load_classifier()
+    nets = {"trained": load_pretrained(1)[1], "untrained": CVAE(3, 16, 16, x_dim=196, y_dim=588, prior="flow")}
+    records = {name: measure_prior(name, net, reader, opponent, pairs, 1, seed=2) for name, net in nets.items()}
+    for name, found in records.items():
+        assert {(r["model"], r["quadrants"], r["seed"], r["data"]) for rows in found.values() for r in rows} == {(name, 1, 2, "sample")}
+        assert [r["source"] for r in found["doubt"]] == ["prior", "center", "recognition", "real digits"]
+        assert [r["digit"] for r in found["by_digit"]] == list(range(10))
+    def of(name, subject, key, **where): return next(r[key] for r in records[name][subject] if r.items() >= where.items())
+    assert of("trained", "scores", "nll", estimator="is") < of("untrained", "scores", "nll", estimator="is") - 100
+    assert of("trained", "doubt", "doubtful", source="prior") < of("untrained", "doubt", "doubtful", source="prior")
+    assert of("trained", "whole", "divergence") > 5 and 0 <= of("trained", "whole", "missed") <= of("untrained", "whole", "missed")
+    counts = torch.bincount(pairs["test"].digits, minlength=10)
+    by_digit = sum(r["doubtful"]*n for r, n in zip(records["trained"]["by_digit"], counts))/600  # each of the 600 once
+    assert by_digit == pytest.approx(of("trained", "doubt", "doubtful", source="prior"))
+
+
+def test_missed_answers_by_hand():
+    likely, mix = torch.full((3, 10), .1), torch.full((3, 10), .1)
+    mix[0, 7], likely[2, 7] = .009, .09
+    digits = torch.tensor([7, 7, 7])
+    assert missed(mix, likely, digits) == .5  # of the first two, since the third is not likely
+
+
+def test_doses_and_followers_take_a_prior(pairs):
+    dose = measure_dose(1., 4, pairs, load_classifier(), prior="flow", epochs=1, count=300)
+    assert (dose["prior"], dose["z_dim"]) == ("flow", 4) and dose["divergence"] > -1
+    assert {r["prior"] for r in measure_followers(load_classifier(), pairs, count=200, epochs=1, prior="flow")} == {"flow"}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_the_packaged_one_is_sharper(n):
+    "On random validation digits of the sample: a better score, and fewer doubtful pictures"
+    val, reader = get_pairs(n)["val"], load_classifier()
+    some = random_rows(len(val.x), 400)
+    x, y = val.x[some], val.y[some]
+    nets = load_pretrained(n)[1], load_sharper(n)
+    with seeded(0), torch.no_grad():
+        plain, sharper = (estimate_nll(net, x, y, 50)["is"].mean() for net in nets)
+        doubt, less = (doubtful(reader, join_quadrants(x, net.sample(x, 8), n)).mean() for net in nets)
+    assert sharper < plain and less < doubt
+
+
+
+def test_tables_say_what_the_records_say():
+    made, plain, agreement = (load_results(f"mnist/{name}") for name in ("sharper", "sharpness", "agreement"))
+    share = next(r for r in made["doubt"] if r["model"] == "CVAE" and r["source"] == "real digits")["doubtful"]
+    table = sharper_table(made, plain, agreement)
+    assert f"{share:.1%}" in table and len([line for line in table.splitlines() if line.startswith("|")]) == 13
+    assert len([line for line in sharper_scores_table(made).splitlines() if line.startswith("|")]) == 8
+    assert [line.split("|")[2].strip() for line in choices_table(load_results("mnist/choices")).splitlines()[2:6]] == ["50", "20", "50", "20"]
