@@ -16,7 +16,8 @@ from .kit.checks import Probability, typed
 from .kit.files import ASSETS
 
 # %% ../nbs/11_sharper.ipynb #fa871cec
-CHOICES = [dict(prior=prior, z_dim=z_dim) for prior in ("normal", "flow") for z_dim in (50, 20)]
+CHOICES = [dict(prior=prior, z_dim=z_dim)
+           for prior in ("normal", "flow") for z_dim in (50, 20)]
 SHARPER = CHOICES[-1] # for `train_cvae`
 
 # %% ../nbs/11_sharper.ipynb #95444a31

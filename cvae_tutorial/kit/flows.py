@@ -53,8 +53,8 @@ class FlowPrior(nn.Module):
 def center(p:dist.Distribution) -> Tensor: # (batch, dim)
     "The mean of a normal distribution; of a flow, where the mean of its heaviest hill goes"
     if not isinstance(p, dist.TransformedDistribution): return p.mean
-    weights, hills = p.base_dist.mixture_distribution.logits, p.base_dist.component_distribution
-    z = hills.mean[torch.arange(len(weights)), weights.argmax(1)]
+    weights, hills = p.base_dist.mixture_distribution, p.base_dist.component_distribution
+    z = hills.mean[torch.arange(len(weights.logits)), weights.logits.argmax(1)]
     for step in p.transforms: z = step(z)
     return z
 

@@ -58,13 +58,13 @@ def measure_prior(
 # %% ../../nbs/33_report_priors.ipynb #e6e22243
 def choices_table(records:list[dict]) -> str: # Markdown; records of `measure_dose`
     "One row per prior and number of dimensions"
-    rows = [[dict(normal="one normal distribution", flow="`FlowPrior`")[r["prior"]], r["z_dim"],
-             f"{r['nll']:.1f}", f"{r['divergence']:.1f}", f"{r['doubtful']:.1%}",
+    names = dict(normal="one normal distribution", flow="`FlowPrior`")
+    rows = [[names[r["prior"]], r["z_dim"], f"{r['nll']:.1f}", f"{r['divergence']:.1f}", f"{r['doubtful']:.1%}",
              f"{r['features']:.1f}"] for r in records]
-    return markdown(["prior", "dimensions of z", "importance sampling", "divergence", "doubtful",
-        "feature distance"], rows, f"2,000 random validation digits with one visible quadrant, "
-        f"nats per image, S = 100; after {records[0]['epochs']} epochs, one seed.",
-        "tbl-choices")
+    return markdown(["prior", "dimensions of z", "importance sampling", "divergence",
+        "doubtful", "feature distance"], rows, "2,000 random validation digits with one "
+        "visible quadrant, nats per image, S = 100; after "
+        f"{records[0]['epochs']} epochs, one seed.", "tbl-choices")
 
 def sharper_scores_table(results:dict[str, list[dict]]) -> str: # Markdown; of `measure_prior`
     "Estimators of both CVAEs; one column per number of visible quadrants"
@@ -92,7 +92,8 @@ def sharper_table(
                 for model in ("CVAE", "sharper CVAE")]
     def beside(plain, subject, key, form, **where): # plain in its file, sharper in results
         return [cell(r[subject], key, form, **where) for r in (plain, results)]
-    def cell(records, key, form, **where): return format(mean(records, key, **one, **where), form)
+    def cell(records, key, form, **where):
+        return format(mean(records, key, **one, **where), form)
     real = cell(results["doubt"], "doubtful", ".1%", source="real digits")
     rows = {
         "doubtful, z from the prior": own("doubt", "doubtful", ".1%", source="prior") + [real],

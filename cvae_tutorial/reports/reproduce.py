@@ -255,8 +255,8 @@ def _joined(parts:list[dict]) -> dict: # records by subject
     return joined
 
 # %% ../../nbs/36_report_reproduce.ipynb #2a7d145f
-TABLES = ("sharpness", "agreement", "sharper", "choices", "baselines", "doses", "draws", "followers",
-          "variants", "constraints")
+TABLES = ("sharpness", "agreement", "sharper", "choices", "baselines", "doses", "draws",
+          "followers", "variants", "constraints")
 
 def reproduce(
     out:str|Path="cvae_tutorial/results/mnist", # folder for one JSON file per table

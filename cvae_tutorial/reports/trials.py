@@ -211,7 +211,8 @@ def measure_dose(
         rest = join_quadrants(val.x[order[count:]], val.y[order[count:]], n)
         real, images = reader.features(rest), join_quadrants(x, p, n)
     return dict(weight=weight, z_dim=z_dim, prior=prior, seed=seed, data=val.source,
-                epochs=epochs, nll=nll, stderr=stderr, divergence=use["kl"].sum().item(), within=use["within"],
+                epochs=epochs, nll=nll, stderr=stderr,
+                divergence=use["kl"].sum().item(), within=use["within"],
                 between=use["between"], grey=(y*(1 - y)).sum(1).mean().item(),
                 entropy=pixel_entropy(p).mean().item(),
                 doubtful=doubtful(reader, images).mean().item(),
