@@ -9,7 +9,7 @@ from cvae_tutorial.kit.files import load_results
 from cvae_tutorial.kit.fitting import seeded
 from cvae_tutorial.kit.pairs import Pairs, random_rows
 from cvae_tutorial.reader import doubtful, load_classifier, train_classifier
-from cvae_tutorial.reports.priors import choices_table, measure_prior, sharper_scores_table, sharper_table
+from cvae_tutorial.reports.priors import choices_table, measure_prior, sharper_table
 from cvae_tutorial.reports.trials import measure_dose, measure_followers
 from cvae_tutorial.sharper import load_sharper, missed
 from cvae_tutorial.training import load_pretrained
@@ -71,5 +71,4 @@ def test_tables_say_what_the_records_say():
     share = next(r for r in made["doubt"] if r["model"] == "CVAE" and r["source"] == "real digits")["doubtful"]
     table = sharper_table(made, plain, agreement)
     assert f"{share:.1%}" in table and len([line for line in table.splitlines() if line.startswith("|")]) == 13
-    assert len([line for line in sharper_scores_table(made).splitlines() if line.startswith("|")]) == 8
     assert [line.split("|")[2].strip() for line in choices_table(load_results("mnist/choices")).splitlines()[2:6]] == ["50", "20", "50", "20"]

@@ -165,14 +165,15 @@ def sharpened(self:Runs, quadrants:int, seed:int) -> dict[str, list[dict]]:
 # %% ../../nbs/36_report_reproduce.ipynb #108b0a22
 @patch
 def one_answers(self:Runs, seed:int) -> list[dict]:
-    "See `measure_one_answer`"
-    def one(name):
+    "See `measure_one_answer`; one recipe for two and three visible quadrants too"
+    def one(name, quadrants):
         epochs = min(self.epochs, ONE_ANSWERS[name].training["epochs"])
-        which = f"{name.replace(' ', '-')}-seed{seed}-epochs{self.epochs}"
-        path = self.path/f"{self.source}-{which}.json"
-        return self.made(path, lambda: measure_one_answer(name, self.pairs(1), epochs=epochs,
-                                                          seed=seed))
-    return [one(name) for name in ONE_ANSWERS]
+        which = f"{name.replace(' ', '-')}-q{quadrants}-seed{seed}-epochs{self.epochs}"
+        def make(): return measure_one_answer(name, self.pairs(quadrants), epochs=epochs,
+                                              seed=seed)
+        return self.made(self.path/f"{self.source}-{which}.json", make)
+    return [one(*which) for which in chain(product(ONE_ANSWERS, [1]),
+                                           product(["CVAE's recipe"], [2, 3]))]
 
 @patch
 def doses(self:Runs, seed:int) -> list[dict]:

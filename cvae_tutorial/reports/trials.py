@@ -105,7 +105,7 @@ def measure_one_answer(
 ) -> dict: # val, nll (of test, with stderr), entropy: nats per image; params, train_seconds
     "Fit and score one network with one answer"
     check_choice("name", name, ONE_ANSWERS)
-    recipe = ONE_ANSWERS[name]
+    recipe, quadrants = ONE_ANSWERS[name], count_quadrants(pairs["val"].x, pairs["val"].y)
     if recipe.told:
         opponent = train_classifier(pairs, seed=seed) if recipe.told == "guessed" else None
         pairs = told_class(pairs, opponent)
@@ -113,7 +113,8 @@ def measure_one_answer(
     test, best = pairs["test"], min(history, key=lambda r: r["val"])
     with torch.no_grad(): p = torch.cat([net(x) for x in test.x.split(1000)])
     nll, stderr = mean_and_stderr(one_answer_nll(p, test.y))
-    return dict(model=name, seed=seed, data=test.source, val=best["val"], best=best["epoch"],
+    return dict(model=name, quadrants=quadrants, seed=seed, data=test.source,
+                estimator="bce", samples=1, val=best["val"], best=best["epoch"],
                 epochs=len(history), nll=nll, stderr=stderr,
                 entropy=pixel_entropy(p).mean().item(),
                 params=sum(p.numel() for p in net.parameters()),
