@@ -10,7 +10,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .cvae import CVAE
-from .data import visible_mask
 from .kit.checkpoints import load_net
 from .kit.checks import Probability, typed
 from .kit.files import ASSETS
@@ -21,12 +20,9 @@ CHOICES = [dict(prior=prior, z_dim=z_dim)
 SHARPER = CHOICES[-1] # for `train_cvae`
 
 # %% ../nbs/11_sharper.ipynb #95444a31
-def load_sharper(
-    num_quadrant_inputs:int, device="cpu", # 1, 2 or 3, or ValueError; see `choose_device`
-) -> CVAE:
-    "The trained CVAE with `FlowPrior` inside the package"
-    visible_mask(num_quadrant_inputs)
-    return load_net(ASSETS/f"sharper-q{num_quadrant_inputs}.safetensors", CVAE, device)
+def load_sharper(device="cpu") -> CVAE: # see `choose_device`
+    "The trained CVAE with `FlowPrior` inside the package, for one visible quadrant"
+    return load_net(ASSETS/"sharper-q1.safetensors", CVAE, device)
 
 # %% ../nbs/11_sharper.ipynb #6b6de240
 @typed

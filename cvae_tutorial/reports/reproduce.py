@@ -29,7 +29,7 @@ from ..reader import DigitClassifier, train_classifier
 from .measures import measure
 from .measures import measure_draws, measure_variant, measure_writer
 from .priors import measure_prior
-from .run import MODELS, run
+from .run import MODELS, front_rows, run
 from .trials import ONE_ANSWERS, measure_agreement, measure_dose
 from .trials import measure_empty, measure_followers
 from .trials import measure_one_answer
@@ -150,6 +150,7 @@ def sharpened(self:Runs, quadrants:int, seed:int) -> dict[str, list[dict]]:
         net, history = train_cvae(pairs, augment=shift_digits, epochs=self.epochs, seed=seed,
                                   resume=folder/"sharper.progress", **SHARPER)
         save_net(net, folder/"sharper.safetensors")
+        save_picture(front_rows(baseline, net, pairs, quadrants), folder/"sharper.png")
         reader, opponent = self.reader(), train_classifier(pairs, seed=seed)
         rest = reader, opponent, pairs, quadrants, seed
         found = _joined([measure_prior("CVAE", cvae, *rest),
@@ -230,14 +231,13 @@ def writers(self:Runs, seeds) -> list[dict]:
 @patch
 def write_assets(self:Runs, folder:str|Path, seed:int) -> None:
     "The weights of one seed as float16, and their checksums"
-    save_net(self.reader(), Path(folder)/"classifier.safetensors", torch.float16)
+    folder, sharper = Path(folder), self.folder(1, seed)/"sharper.safetensors"
+    save_net(self.reader(), folder/"classifier.safetensors", torch.float16)
     for n in 1, 2, 3:
-        path, files = self.folder(n, seed), MODELS | dict(sharper=CVAE)
-        for name, kind in files.items():
-            made = path/f"{name}.safetensors"
-            if made.exists(): # "sharper" is there if its table was made
-                save_net(load_net(made, kind), Path(folder)/f"{name}-q{n}.safetensors",
-                         torch.float16)
+        for name, net in zip(MODELS, self.nets(n, seed)):
+            save_net(net, folder/f"{name}-q{n}.safetensors", torch.float16)
+    if sharper.exists(): # if its table was made
+        save_net(load_net(sharper, CVAE), folder/"sharper-q1.safetensors", torch.float16)
     write_checksums(folder)
 
 # %% ../../nbs/36_report_reproduce.ipynb #398b0617
