@@ -130,7 +130,7 @@ def test_fetches_samples_when_they_come_into_view(tab, site):
 # What the page says is so
 
 def test_prose_states_what_full_runs_found(prose):
-    results = load_results("mnist/sharpness")
+    results = load_results("mnist/sharper")
 
     def one(rows, **where): return [r for r in rows if r.items() >= (dict(quadrants=1) | where).items()]
     rms = {K: np.mean([r["rms"] for r in one(results["averaging"], K=K)]) for K in (1, 256)}
@@ -154,7 +154,7 @@ def test_inputs_are_what_the_page_takes_them_for(inputs):
     def entropy(mix): return -sum(m * np.log(m) for m in mix if m)
     plain, unsure = ([i for i in inputs if i["kind"] == kind] for kind in ("plain", "open"))
     assert len(plain) == len(unsure) == 2 and ANSWERS["data"] == "MNIST"
-    for i in plain: assert entropy(i["mix"]) < .06 and len(set(i["twins"])) == 1
+    for i in plain: assert entropy(i["mix"]) < .15 and len(set(i["twins"])) == 1
     for i in unsure: assert sorted(i["mix"])[-2] > .25 and len(set(i["twins"])) > 1
     assert plain[0]["twins"] == [2]*9 and sorted(unsure[0]["twins"]) == [4]*4 + [8] + [9]*4  # the first figure
     for i in inputs:  # samples differ where the digit is plain too, and all keep what is seen

@@ -21,6 +21,7 @@ from ..kit.fitting import seeded
 from ..kit.pairs import Pairs
 from ..reader import load_classifier
 from ..sharpness import draw_means
+from ..sharper import load_sharper
 from ..training import load_pretrained
 
 # %% ../../nbs/38_report_short.ipynb #b6873460
@@ -111,10 +112,11 @@ def write_short(
     "The sheet of samples, answers.json and the still pictures, from the packaged networks"
     out, pairs = Path(out), get_pairs(1, data)
     out.mkdir(parents=True, exist_ok=True)
-    nets = *load_pretrained(1), load_classifier()
+    (baseline, plain), reader = load_pretrained(1), load_classifier()
+    nets = baseline, load_sharper(), reader
     tiles, inputs, rows = [], [], dict(quarter=[], blur=[], average=[], variance=[])
     with seeded(seed):
-        for kind, indices in choose_inputs(*nets[1:], pairs).items():
+        for kind, indices in choose_inputs(plain, reader, pairs).items():
             for i in indices:
                 drawn, stills, facts = draw_input(nets, pairs, i, samples)
                 tiles.append(drawn)
