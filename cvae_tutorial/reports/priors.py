@@ -46,13 +46,13 @@ def measure_prior(
     shares["real digits"] = share(x, y)
     scores = [dict(estimator=name, samples=100, **dict(zip(("nll", "stderr"),
                    mean_and_stderr(values)))) for name, values in estimates.items()]
-    doubt = [dict(source=name, **dict(zip(("doubtful", "stderr"), mean_and_stderr(values))))
+    origins = [dict(source=name, **dict(zip(("doubtful", "stderr"), mean_and_stderr(values))))
              for name, values in shares.items()]
     digits = [dict(digit=d, doubtful=shares["prior"][test.digits == d].mean().item())
               for d in range(10)]
     whole = dict(divergence=price, ambiguous=twelve.mean().item(), missed=missing,
                  params=sum(w.numel() for w in cvae.parameters()))
-    records = dict(scores=scores, doubt=doubt, by_digit=digits, whole=[whole])
+    records = dict(scores=scores, origins=origins, by_digit=digits, whole=[whole])
     return {subject: [facts | r for r in rows] for subject, rows in records.items()}
 
 # %% ../../nbs/33_report_priors.ipynb #e6e22243
@@ -81,11 +81,11 @@ def sharper_table(
     def cell(records, key, form, **where):
         return format(mean(records, key, **one, **where), form)
     def seeds(model): return len({r["seed"] for r in results["whole"] if r["model"] == model})
-    real = cell(results["doubt"], "doubtful", ".1%", source="real digits")
+    real = cell(results["origins"], "doubtful", ".1%", source="real digits")
     rows = {
-        "doubtful, z from the prior": own("doubt", "doubtful", ".1%", source="prior") + [real],
+        "doubtful, z from the prior": own("origins", "doubtful", ".1%", source="prior") + [real],
         "doubtful, z from the recognition network":
-            own("doubt", "doubtful", ".1%", source="recognition") + [real],
+            own("origins", "doubtful", ".1%", source="recognition") + [real],
         "doubtful, on the twelve ambiguous inputs": own("whole", "ambiguous", ".0%"),
         "feature distance": beside(sharpness, "sharpness", "features", ".1f", **means)
             + [cell(sharpness["sharpness"], "features", ".1f", source="real digits")],
