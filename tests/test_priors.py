@@ -81,10 +81,11 @@ def test_full_results_hold_what_the_page_claims():
     pairs = {"score": (one(made["scores"], "nll", estimator="is", **ours), one(scores, "nll", model="cvae", estimator="is"), 1.),
              "feature distance": (one(made["sharpness"], "features", **means), one(plain["sharpness"], "features", **means), 1.5),
              "doubtful": (one(made["doubt"], "z, prior"), one(agreement["doubt"], "z, prior"), .02),
-             "log score": (one(made["class_mix"], "log_score", source="CVAE"), one(plain["class_mix"], "log_score", source="CVAE"), .01),
-             "critic": (one(made["critic"], "accuracy", source="CVAE, pixel samples"), one(agreement["critic"], "accuracy", source="CVAE, pixel samples"), 0.)}
+             "log score": (one(made["class_mix"], "log_score", source="CVAE"), one(plain["class_mix"], "log_score", source="CVAE"), .01)}
     for name, (sharper, before, by) in pairs.items():
         assert len(sharper) >= 1 and all(sharper[seed] < before[seed] - by for seed in sharper), (name, sharper, before)
+    def critic(results): return max(r["accuracy"] for r in results["critic"] if r["source"] == "CVAE, pixel samples")
+    assert .6 < critic(made) < critic(agreement)  # the best of the seeds, since a critic's accuracy is a lower bound
     for subject, key in ("averaging", "rms"), ("coverage", "rms"):  # the average still walks back, and the truth is still covered
         rms = [r[key] for r in made[subject] if r["quadrants"] == 1 and r.get("K", r.get("N")) in (1, 256)]
         assert max(rms[1::2]) < .9*min(rms[::2])

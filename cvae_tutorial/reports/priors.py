@@ -66,47 +66,51 @@ def choices_table(records:list[dict]) -> str: # Markdown; records of `measure_do
         "visible quadrant, nats per image, S = 100; after "
         f"{records[0]['epochs']} epochs, one seed.", "tbl-choices")
 
+# %% ../../nbs/33_report_priors.ipynb #3d081bd5
+def _what_was_measured(results) -> str:
+    plain, sharper = (len({r["seed"] for r in results["whole"] if r["model"] == model})
+                      for model in ("CVAE", "sharper CVAE"))
+    return (f"One visible quadrant, test, mean of {sharper} seeds; doubtful, missed and "
+            f"divergence of the CVAE: of {plain}. Doubtful, missed, divergence, log score and "
+            "calibration: all test digits; the twelve inputs, 100 samples each; the rest: "
+            "2,000 random test digits. Critic: the best of the seeds.")
+
 # %% ../../nbs/33_report_priors.ipynb #72ac9828
 def sharper_table(
     results:dict[str, list[dict]],   # of `measure_prior` and more, see `Runs.sharpened`
-    sharpness:list[dict]|dict, agreement:dict, # the same measures of the plain CVAE
+    sharpness:dict, agreement:dict,  # the same measures of the plain CVAE
 ) -> str: # Markdown
     "The sharper CVAE beside the plain one, and real digits; one visible quadrant"
-    one, means = dict(quadrants=1), dict(source="CVAE, decoder means")
-    def own(subject, key, form, **where): # of records that name their model
-        return [cell(results[subject], key, form, model=model, **where)
-                for model in ("CVAE", "sharper CVAE")]
-    def beside(plain, subject, key, form, **where): # plain in its file, sharper in results
-        return [cell(r[subject], key, form, **where) for r in (plain, results)]
-    def best(source): # of the seeds, since a critic's accuracy is a lower bound
-        return [format(max(r["accuracy"] for r in found["critic"] if r["quadrants"] == 1
-                           and r["source"] == source), ".0%") for found in (agreement, results)]
+    one, models, means = dict(quadrants=1), ("CVAE", "sharper CVAE"), "CVAE, decoder means"
     def cell(records, key, form, **where):
         return format(mean(records, key, **one, **where), form)
-    def seeds(model): return len({r["seed"] for r in results["whole"] if r["model"] == model})
-    real = cell(results["origins"], "doubtful", ".1%", source="real digits")
+    def own(subject, key, form, **where): # of records that name their model
+        return [cell(results[subject], key, form, model=m, **where) for m in models]
+    def beside(subject, key, form, source): # the plain CVAE's from its own file
+        return [cell(r[subject], key, form, source=source) for r in (sharpness, results)]
+    def real(key, form): return [cell(sharpness["sharpness"], key, form, source="real digits")]
+    def best(source): # of the seeds, since a critic's accuracy is a lower bound
+        where = (one | dict(source=source)).items()
+        return [format(max(r["accuracy"] for r in found["critic"] if r.items() >= where), ".0%")
+                for found in (agreement, results)]
+    digits = [cell(results["origins"], "doubtful", ".1%", source="real digits")]
+    namer = "classifier on visible pixels"
     rows = {
-        "doubtful, z from the prior": own("origins", "doubtful", ".1%", source="prior") + [real],
+        "doubtful, z from the prior":
+            own("origins", "doubtful", ".1%", source="prior") + digits,
         "doubtful, z from the recognition network":
-            own("origins", "doubtful", ".1%", source="recognition") + [real],
+            own("origins", "doubtful", ".1%", source="recognition") + digits,
         "doubtful, on the twelve ambiguous inputs": own("whole", "ambiguous", ".0%"),
-        "feature distance": beside(sharpness, "sharpness", "features", ".1f", **means)
-            + [cell(sharpness["sharpness"], "features", ".1f", source="real digits")],
-        "coverage": beside(sharpness, "sharpness", "coverage", ".2f", **means)
-            + [cell(sharpness["sharpness"], "coverage", ".2f", source="real digits")],
+        "feature distance":
+            beside("sharpness", "features", ".1f", means) + real("features", ".1f"),
+        "coverage": beside("sharpness", "coverage", ".2f", means) + real("coverage", ".2f"),
         "missed answers": own("whole", "missed", ".2%"),
-        "log score of the digit, nats": beside(sharpness, "class_mix", "log_score", ".3f",
-                                               source="CVAE"),
-        "the same, of a classifier of visible pixels": beside(
-            sharpness, "class_mix", "log_score", ".3f", source="classifier on visible pixels"),
-        "calibration error of the digit": beside(sharpness, "class_mix", "ece", ".3f",
-                                                 source="CVAE"),
+        "log score of the digit, nats": beside("class_mix", "log_score", ".3f", "CVAE"),
+        f"the same, {namer}": beside("class_mix", "log_score", ".3f", namer),
+        "calibration error of the digit": beside("class_mix", "ece", ".3f", "CVAE"),
         "divergence, nats": own("whole", "divergence", ".1f"),
         "critic is right, pixel samples": best("CVAE, pixel samples"),
-        "critic is right, decoder means": best("CVAE, decoder means")}
-    return markdown(["", "CVAE", "sharper CVAE", "real digits"],
-        [[name, *cells, *[""]*(3 - len(cells))] for name, cells in rows.items()],
-        f"One visible quadrant, test, mean of {seeds('sharper CVAE')} seeds; doubtful, missed "
-        f"and divergence of the CVAE: of {seeds('CVAE')}. Doubtful, missed, divergence, log "
-        "score and calibration: all test digits; the twelve inputs, 100 samples each; the "
-        "rest: 2,000 random test digits. Critic: the best of the seeds.", "tbl-sharper")
+        "critic is right, decoder means": best(means)}
+    rows = [[name, *cells, *[""]*(3 - len(cells))] for name, cells in rows.items()]
+    said = _what_was_measured(results)
+    return markdown(["", *models, "real digits"], rows, said, "tbl-sharper")

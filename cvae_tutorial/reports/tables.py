@@ -64,8 +64,8 @@ def results_table(
     source = " and ".join(sorted({r["data"] for r in records}))
     over = "One seed; "
     if seeds > 1:
-        kinds = [(r["model"], r["estimator"], r["quadrants"]) for r in records]
-        some = "up to " if min(map(kinds.count, kinds)) < seeds else ""
+        of = [len({r["seed"] for r in records if r["model"] == m["model"]}) for m in records]
+        some = "up to " if min(of) < seeds else ""
         over = f"Mean of {some}{seeds} seeds, which differ by at most {_spread(records):.1f}; "
     caption = (f"Negative log-likelihood on test, {source}, nats per image over the hidden "
                f"pixels, with grey scored by convention: lower is better. {over}"
