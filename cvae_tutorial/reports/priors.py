@@ -91,8 +91,8 @@ def sharper_table(
     def real(key, form): return [cell(sharpness["sharpness"], key, form, source="real digits")]
     def best(source): # of the seeds, since a critic's accuracy is a lower bound
         where = (one | dict(source=source)).items()
-        return [format(max(r["accuracy"] for r in found["critic"] if r.items() >= where), ".0%")
-                for found in (agreement, results)]
+        return [format(max(r["accuracy"] for r in found["critic"]
+                           if r.items() >= where), ".0%") for found in (agreement, results)]
     digits = [cell(results["origins"], "doubtful", ".1%", source="real digits")]
     namer = "classifier on visible pixels"
     rows = {
