@@ -27,7 +27,7 @@ def test_reproduce_goes_on_where_it_was_stopped(tmp_path, monkeypatch, request):
         (runs/f"sample-q{n}-seed0-epochs1").mkdir(parents=True)
         (runs/f"sample-q{n}-seed0-epochs1"/"results.json").write_text(json.dumps([record | {"quadrants": n}]))
         (runs/f"sample-q{n}-seed0-epochs1"/"sharpness.json").write_text(json.dumps({"variance": [{"quadrants": n, "total": -1.}]}))
-    (runs/"sample-followers-seed0-epochs1.json").write_text(json.dumps([{"after": "none"}]))
+    for prior in "", "-flow": (runs/f"sample-followers{prior}-seed0-epochs1.json").write_text(json.dumps([{"after": "none"}]))
     shutil.copy(request.config.rootpath/"cvae_tutorial"/"assets"/"classifier.safetensors", runs/"sample-classifier.safetensors")
     monkeypatch.setattr("cvae_tutorial.reports.reproduce.run", counted)
     def again(): return reproduce(tmp_path/"results", runs, data="sample", epochs=1, seeds=(0,), count=300, tables=("sharpness", "followers"))
@@ -37,7 +37,7 @@ def test_reproduce_goes_on_where_it_was_stopped(tmp_path, monkeypatch, request):
     assert {r["quadrants"] for r in records} == {1, 2, 3}
     sharpness = json.loads((tmp_path/"results"/"sharpness.json").read_text())
     assert [r["quadrants"] for r in sharpness["variance"]] == [1, 2, 3]
-    assert json.loads((tmp_path/"results"/"followers.json").read_text()) == [{"after": "none"}]
+    assert json.loads((tmp_path/"results"/"followers.json").read_text()) == [{"after": "none"}]*2
     assert {r["quadrants"] for r in sharpness["coverage"]} == {2}
     assert again() == records and made == [(2, 0)]
 
