@@ -64,7 +64,6 @@ def test_the_packaged_one_is_sharper():
     assert sharper < plain and less < doubt
 
 
-
 def test_tables_say_what_the_records_say():
     made, plain, agreement = (load_results(f"mnist/{name}") for name in ("sharper", "sharpness", "agreement"))
     share = next(r for r in made["origins"] if r["model"] == "CVAE" and r["source"] == "real digits")["doubtful"]
