@@ -93,7 +93,7 @@ def test_averaging_brings_the_blur_back(demo):
 
 
 def test_exercises_state_what_the_page_shows(demo):
-    exercises = (ROOT / "nbs/12_demo.ipynb").read_text(encoding="utf-8").partition("## Exercises")[2]
+    exercises = (ROOT / "nbs/14_demo.ipynb").read_text(encoding="utf-8").partition("## Exercises")[2]
     def said(query): return demo(query).locator("[data-part=distance]").inner_text()
     def numbers(query): return [float(n) for n in re.findall(r"0\.\d{3}", said(query))]
     (flat, _), stated = numbers("?t=0&k=9"), []

@@ -198,7 +198,7 @@ def cheats_table(
     return markdown(["pictures", *keys, "critic"], rows, "One visible quadrant, 2,000 random "
         "test digits, mean of three seeds. Entropy and score in nats per image. Bold: reaches "
         "the bar with every seed; gradient energy, doubtful pictures and critic have none. "
-        "Critic: how often the [critic](09_agreement.ipynb#a-critic) of the agreement page "
+        "Critic: how often the [critic](10_agreement.ipynb#a-critic) of the agreement page "
         "tells such pictures from true ones; 50% is chance.", "tbl-sharpness")
 
 # %% ../../nbs/30_report_tables.ipynb #752755a2
