@@ -5,9 +5,7 @@
 # %% auto #0
 __all__ = ['AnswersNet', 'answers_nll', 'train_answers', 'load_answers']
 
-# %% ../nbs/02_answers.ipynb #62bf4024
-from collections.abc import Callable
-
+# %% ../nbs/02_answers.ipynb #f813f14c
 import pyro
 import pyro.distributions as dist
 import torch
@@ -25,9 +23,9 @@ from .kit.files import ASSETS
 from .kit.fitting import fit, seeded
 from .kit.pairs import Pairs, check_pairs
 
-# %% ../nbs/02_answers.ipynb #7f7c0c64
+# %% ../nbs/02_answers.ipynb #edcac964
 class AnswersNet(nn.Module):
-    "From visible pixels to several answers, each a probability of ink per hidden pixel"
+    "From visible pixels to several pictures, each with a weight"
     @typed
     def __init__(self,
         num_answers:PositiveInt, hidden:PositiveInt, # K; width of the layers
@@ -38,13 +36,15 @@ class AnswersNet(nn.Module):
         self.x_dim, self.y_dim = x_dim, y_dim
         self.trunk = mlp(x_dim, hidden, hidden)
         self.marks = nn.Parameter(torch.randn(num_answers, hidden)) # one for each answer
-        self.pictures = nn.Sequential(nn.LayerNorm(hidden), nn.SiLU(), mlp(hidden, hidden, y_dim))
-        self.weights = nn.Sequential(nn.LayerNorm(hidden), nn.SiLU(), nn.Linear(hidden, num_answers))
+        def head(net): return nn.Sequential(nn.LayerNorm(hidden), nn.SiLU(), net)
+        self.pictures = head(mlp(hidden, hidden, y_dim))
+        self.weights = head(nn.Linear(hidden, num_answers))
 
-# %% ../nbs/02_answers.ipynb #742ececa
+# %% ../nbs/02_answers.ipynb #1aace2a7
 @patch
 @typed
-def answers(self:AnswersNet, x:Float[Tensor, "batch {self.x_dim}"],
+def answers(self:AnswersNet,
+    x:Float[Tensor, "batch {self.x_dim}"],
 ) -> tuple[Float[Tensor, "batch K"], Float[Tensor, "batch K {self.y_dim}"]]:
     "Logarithms of the weights, and the logits of the pictures"
     read = self.trunk(x)
@@ -85,6 +85,21 @@ def train_answers(
         def loss(x, y): return answers_nll(net, x, y).mean()
         return net, fit(net, loss, train, val, epochs=epochs, lr=lr, **kwargs)
 
+# %% ../nbs/02_answers.ipynb #55d0cc8c
+def load_answers(device="cpu") -> AnswersNet: # see `choose_device`
+    "The trained net with ten answers inside the package, for one visible quadrant"
+    return load_net(ASSETS/"answers-q1.safetensors", AnswersNet, device)
+
+# %% ../nbs/02_answers.ipynb #a8fa4ee8
+@patch
+@typed
+def forward(self:AnswersNet,
+    x:Float[Tensor, "batch {self.x_dim}"],
+) -> Float[Tensor, "batch {self.y_dim}"]: # probabilities of ink
+    "The weighted mean of the answers: the best single picture of this net"
+    log_weights, logits = self.answers(x)
+    return (log_weights.exp()[..., None]*logits.sigmoid()).sum(1)
+
 # %% ../nbs/02_answers.ipynb #0df11476
 @patch
 @torch.no_grad()
@@ -99,15 +114,6 @@ def sample(self:AnswersNet,
     p = Vindex(logits)[torch.arange(len(x), device=x.device), k].sigmoid()
     return p if means else p.bernoulli()
 
-# %% ../nbs/02_answers.ipynb #409920ff
-@patch
-@typed
-def forward(self:AnswersNet, x:Float[Tensor, "batch {self.x_dim}"],
-) -> Float[Tensor, "batch {self.y_dim}"]: # probabilities of ink
-    "The weighted mean of the answers: the best single picture of this net"
-    log_weights, logits = self.answers(x)
-    return (log_weights.exp()[..., None]*logits.sigmoid()).sum(1)
-
 # %% ../nbs/02_answers.ipynb #6931ad40
 @patch
 def model(self:AnswersNet, x:Tensor, y:Tensor): # (batch, x_dim), (batch, y_dim)
@@ -119,8 +125,3 @@ def model(self:AnswersNet, x:Tensor, y:Tensor): # (batch, x_dim), (batch, y_dim)
         logits = Vindex(logits)[torch.arange(len(x), device=x.device), k]
         pixels = dist.Bernoulli(logits=logits, validate_args=False) # grey, by convention
         pyro.sample("y", pixels.to_event(1), obs=y)
-
-# %% ../nbs/02_answers.ipynb #55d0cc8c
-def load_answers(device="cpu") -> AnswersNet: # see `choose_device`
-    "The trained net with ten answers inside the package, for one visible quadrant"
-    return load_net(ASSETS/"answers-q1.safetensors", AnswersNet, device)
