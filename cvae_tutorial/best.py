@@ -226,7 +226,7 @@ class InTurn:
         return -F.binary_cross_entropy_with_logits(
             logits, y.expand_as(logits), reduction="none").sum(-1)
 
-# %% ../nbs/13_best.ipynb #18281ccd
+# %% ../nbs/13_best.ipynb #11f8a5fc
 class NeighborCVAE(CVAE):
     "A CVAE whose pixels are drawn in turn (as in PixelVAE; Gulrajani and others, 2017)"
     @typed
@@ -237,6 +237,8 @@ class NeighborCVAE(CVAE):
         super().__init__(z_dim, hidden, hidden, x_dim=visible, y_dim=784 - visible)
         self.config = dict(num_quadrant_inputs=num_quadrant_inputs, z_dim=z_dim, hidden=hidden)
         self.pixels = PixelNet(num_quadrant_inputs, 1)
+
+    from_config = classmethod(lambda cls, config: cls(**config))
 
     def generation(self, x, z): return InTurn(self.pixels, x, self.generation_net.outputs(z, x))
 
