@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FAMILIES', 'ANSWERS', 'BOUNDS', 'Family', 'has_means', 'drawn_pixels', 'measure_family', 'measure_real',
            'families_table', 'neighbors_table', 'grey_scores', 'bounds_table', 'fitted', 'run_answers',
-           'run_autoregressive', 'run_family', 'run_families']
+           'run_autoregressive', 'run_family', 'run_families', 'fitted_nets']
 
 # %% ../../nbs/34_report_families.ipynb #bce03a4c
 import time
@@ -268,3 +268,14 @@ def run_families(runs, seed:int) -> dict[str, list[dict]]: # families, bounds
     real = measure_real(runs.reader(), pairs, runs.count//2)
     return dict(families=[*(found["record"] for found in made.values()), real],
                 bounds=[run_autoregressive(runs, *which, seed) for which in BOUNDS])
+
+# %% ../../nbs/34_report_families.ipynb #24b80af7
+def fitted_nets(runs, seed:int) -> dict: # name -> net; those whose tables were made
+    "Ten answers on grey pixels, and the autoregressive net on black and white"
+    end = f"seed{seed}-epochs{runs.epochs}.json"
+    jobs = dict(answers=("answers-10", partial(train_answers, num_answers=10), 16),
+                autoregressive=("family-autoregressive", train_autoregressive, 12))
+    pairs = dict(answers=runs.pairs(1), autoregressive=black_and_white(runs.pairs(1)))
+    return {name: fitted(runs, which, train, pairs[name], epochs, seed)[0]
+            for name, (which, train, epochs) in jobs.items()
+            if (runs.path/f"{runs.source}-{which}-{end}").exists()}

@@ -26,6 +26,8 @@ from ..kit.fitting import seeded
 from ..kit.mnist import SAMPLE, load_mnist
 from ..kit.pairs import choose_device
 from ..reader import DigitClassifier, train_classifier
+from .families import ANSWERS, fitted_nets, run_answers
+from .families import run_families
 from .measures import measure
 from .measures import measure_draws, measure_variant, measure_writer
 from .priors import measure_prior
@@ -238,6 +240,8 @@ def write_assets(self:Runs, folder:str|Path, seed:int) -> None:
             save_net(net, folder/f"{name}-q{n}.safetensors", torch.float16)
     if sharper.exists(): # if its table was made
         save_net(load_net(sharper, CVAE), folder/"sharper-q1.safetensors", torch.float16)
+    for name, net in fitted_nets(self, seed).items():
+        save_net(net, folder/f"{name}-q1.safetensors", torch.float16)
     write_checksums(folder)
 
 # %% ../../nbs/37_report_reproduce.ipynb #398b0617
@@ -257,14 +261,14 @@ def _joined(parts:list[dict]) -> dict: # records by subject
 
 # %% ../../nbs/37_report_reproduce.ipynb #2a7d145f
 TABLES = ("sharpness", "agreement", "sharper", "choices", "baselines", "doses", "draws",
-          "followers", "variants", "constraints")
+          "answers", "families", "followers", "variants", "constraints")
 
 def reproduce(
     out:str|Path="cvae_tutorial/results/mnist", # folder for one JSON file per table
     runs:str|Path="runs/reproduce", # see `Runs`, here and for data, epochs, device, count
     assets:str|Path|None=None,      # folder for the first seed's float16 weights, or None
     data=None, epochs:int=60, device="auto", count:int=2000,
-    seeds:tuple[int, ...]=(0, 1, 2), # variants and draws take the first alone
+    seeds:tuple[int, ...]=(0, 1, 2), # variants, draws and families take the first alone
     tables:tuple[str, ...]=TABLES,   # beside the scores
 ) -> list[dict]: # the records of all runs
     "Every run behind the tables, on all of MNIST unless `data` says otherwise"
@@ -275,6 +279,9 @@ def reproduce(
     makers = dict(
         sharper=lambda: _joined([runs.sharpened(*which) for which in each]),
         choices=lambda: runs.choices(first),
+        answers=lambda: [run_answers(runs, K, seed) for K in ANSWERS
+                         for seed in (seeds if K == 10 else seeds[:1])],
+        families=lambda: run_families(runs, first),
         sharpness=lambda: _joined([runs.measured(*which) for which in each]),
         draws=lambda: [r for n in (1, 2, 3) for r in runs.drawn(n, first)],
         agreement=lambda: _joined([runs.agreed(*which) for which in each]),
