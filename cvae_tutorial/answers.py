@@ -40,7 +40,7 @@ class AnswersNet(nn.Module):
         self.pictures = head(mlp(hidden, hidden, y_dim))
         self.weights = head(nn.Linear(hidden, num_answers))
 
-# %% ../nbs/02_answers.ipynb #1aace2a7
+# %% ../nbs/02_answers.ipynb #34d68675
 @patch
 @typed
 def answers(self:AnswersNet,
@@ -48,8 +48,7 @@ def answers(self:AnswersNet,
 ) -> tuple[Float[Tensor, "batch K"], Float[Tensor, "batch K {self.y_dim}"]]:
     "Logarithms of the weights, and the logits of the pictures"
     read = self.trunk(x)
-    pictures = self.pictures(read[:, None] + self.marks)
-    return self.weights(read).log_softmax(1), pictures
+    return self.weights(read).log_softmax(1), self.pictures(read[:, None] + self.marks)
 
 # %% ../nbs/02_answers.ipynb #580253ec
 @patch
@@ -114,14 +113,12 @@ def sample(self:AnswersNet,
     p = Vindex(logits)[torch.arange(len(x), device=x.device), k].sigmoid()
     return p if means else p.bernoulli()
 
-# %% ../nbs/02_answers.ipynb #6931ad40
+# %% ../nbs/02_answers.ipynb #cdb77151
 @patch
 def model(self:AnswersNet, x:Tensor, y:Tensor): # (batch, x_dim), (batch, y_dim)
     "The story for Pyro: throw the die, then toss the pixels of its picture"
-    pyro.module("answers", self)
-    with pyro.plate("data", len(x)):
+    with pyro.plate("data", len(x)) as row:
         log_weights, logits = self.answers(x)
         k = pyro.sample("k", dist.Categorical(logits=log_weights))
-        logits = Vindex(logits)[torch.arange(len(x), device=x.device), k]
-        pixels = dist.Bernoulli(logits=logits, validate_args=False) # grey, by convention
-        pyro.sample("y", pixels.to_event(1), obs=y)
+        picture = dist.Bernoulli(logits=Vindex(logits)[row, k], validate_args=False) # grey too
+        pyro.sample("y", picture.to_event(1), obs=y)

@@ -41,7 +41,7 @@ def known_neighbors(
     seen = visible.flatten()[place.clamp(0, visible.numel() - 1)] | (place < turn)
     return place.where(inside & seen, visible.numel())
 
-# %% ../nbs/13_best.ipynb #7e684ec2
+# %% ../nbs/13_best.ipynb #d81bc7c0
 class PixelNet(nn.Module):
     "One small network for every hidden pixel, from its known neighbors and a context"
     def __init__(self,
@@ -57,15 +57,18 @@ class PixelNet(nn.Module):
         self.steps = nn.ModuleList(nn.Linear(width, width) for _ in range(2))
         self.out = nn.Linear(width, 1)
 
-    def canvas(self, x:Tensor, y:Tensor|float) -> Tensor: # -> (batch, pixels + one of paper)
-        canvas, visible = x.new_zeros(len(x), self.side**2 + 1), self.visible.flatten()
-        canvas[:, :-1][:, visible], canvas[:, :-1][:, ~visible] = x, y
-        return canvas
-
     def forward(self, seen:Tensor, context:Tensor, place:Tensor) -> Tensor: # -> (..., pixels)
         h = self.look(seen) + self.hear(context) + place
         for step in self.steps: h = h + step(F.silu(h))
         return self.out(F.silu(h))[..., 0]
+
+# %% ../nbs/13_best.ipynb #dcf6ebb6
+@patch
+def canvas(self:PixelNet, x:Tensor, y:Tensor|float) -> Tensor: # -> (batch, pixels + 1)
+    "Visible and hidden pixels in their places, and one of paper behind them"
+    canvas, visible = x.new_zeros(len(x), self.side**2 + 1), self.visible.flatten()
+    canvas[:, :-1][:, visible], canvas[:, :-1][:, ~visible] = x, y
+    return canvas
 
 # %% ../nbs/13_best.ipynb #f071ad38
 @patch
@@ -91,7 +94,7 @@ def draw(self:PixelNet,
         canvas[:, place] = logit.sigmoid().bernoulli()
     return canvas[:, :-1][:, ~self.visible.flatten()]
 
-# %% ../nbs/13_best.ipynb #94639ee6
+# %% ../nbs/13_best.ipynb #7deb0614
 class AutoregressiveNet(nn.Module):
     "Hidden pixels in turn, each given the visible ones and all hidden ones before it"
     @typed
@@ -109,8 +112,11 @@ class AutoregressiveNet(nn.Module):
         self.rows = nn.GRU(side, memory, batch_first=True)
         self.tell = nn.Linear(memory, 16*side)
 
-    def context(self, memory:Tensor) -> Tensor: # (..., memory) -> (..., side, 16)
-        return self.tell(memory).unflatten(-1, (-1, 16))
+# %% ../nbs/13_best.ipynb #5e506be7
+@patch
+def context(self:AutoregressiveNet, memory:Tensor) -> Tensor: # -> (..., side, 16)
+    "What the memory tells each pixel of a row"
+    return self.tell(memory).unflatten(-1, (-1, 16))
 
 # %% ../nbs/13_best.ipynb #c280a618
 @patch
@@ -161,7 +167,7 @@ def load_autoregressive(device="cpu") -> AutoregressiveNet: # see `choose_device
     "The trained net inside the package, for one visible quadrant in black and white"
     return load_net(ASSETS/"autoregressive-q1.safetensors", AutoregressiveNet, device)
 
-# %% ../nbs/13_best.ipynb #d5d22b26
+# %% ../nbs/13_best.ipynb #106b2434
 class DenoisingNet(nn.Module):
     "A baseline that also sees a noisy answer, and how far it is on its way (0..1)"
     @typed
@@ -173,9 +179,12 @@ class DenoisingNet(nn.Module):
         self.x_dim, self.y_dim = x_dim, y_dim
         self.net = mlp(x_dim + y_dim + 16, hidden, hidden, hidden, y_dim)
 
-    def logits(self, x:Tensor, noisy:Tensor, time:Tensor) -> Tensor: # time (batch, 1)
-        angles = time*torch.pi*2.**torch.arange(-1, 7, device=x.device)
-        return self.net(torch.cat([x, noisy, angles.sin(), angles.cos()], 1))
+# %% ../nbs/13_best.ipynb #8e0881ad
+@patch
+def logits(self:DenoisingNet, x:Tensor, noisy:Tensor, time:Tensor) -> Tensor:
+    "Of the answer, from a noisy one (batch, hidden) and its time (batch, 1)"
+    angles = time*torch.pi*2.**torch.arange(-1, 7, device=x.device)
+    return self.net(torch.cat([x, noisy, angles.sin(), angles.cos()], 1))
 
 # %% ../nbs/13_best.ipynb #b2da70b7
 def denoising_loss(net:DenoisingNet) -> Callable: # loss(x, y), nats per image
@@ -216,7 +225,7 @@ def sample(self:DenoisingNet,
         place = place.lerp(answer, 1/(steps - n))
     return ((place + 1)/2).clamp(0, 1).unflatten(0, (num_samples, -1))
 
-# %% ../nbs/13_best.ipynb #be0a2bf3
+# %% ../nbs/13_best.ipynb #773a9e56
 class InTurn:
     "Pixels that see their known neighbors, beside the logits that a decoder gives them"
     def __init__(self,
@@ -224,12 +233,14 @@ class InTurn:
     ):
         self.pixels, self.x, self.context = pixels, x, logits[..., None]
 
-    def log_prob(self, y:Tensor) -> Tensor: # (batch, hidden) -> (..., batch)
-        logits = self.pixels.logits(self.x, y, self.context)
-        return -F.binary_cross_entropy_with_logits(
-            logits, y.expand_as(logits), reduction="none").sum(-1)
+# %% ../nbs/13_best.ipynb #fe76bd22
+@patch
+def log_prob(self:InTurn, y:Tensor) -> Tensor: # (batch, hidden) -> (..., batch)
+    "All pixels at once, since the answer is known"
+    logits, y = torch.broadcast_tensors(self.pixels.logits(self.x, y, self.context), y)
+    return -F.binary_cross_entropy_with_logits(logits, y, reduction="none").sum(-1)
 
-# %% ../nbs/13_best.ipynb #bd89c13a
+# %% ../nbs/13_best.ipynb #26379153
 class NeighborCVAE(CVAE):
     "A CVAE whose pixels are drawn in turn (as in PixelVAE; Gulrajani and others, 2017)"
     @typed
@@ -241,29 +252,35 @@ class NeighborCVAE(CVAE):
         self.config = dict(num_quadrant_inputs=num_quadrant_inputs, z_dim=z_dim, hidden=hidden)
         self.pixels = PixelNet(num_quadrant_inputs, 1)
 
-    from_config = classmethod(lambda cls, config: cls(**config))
+# %% ../nbs/13_best.ipynb #1bdb781b
+@patch(cls_method=True)
+def from_config(cls:NeighborCVAE, config:dict): # the `config` of one
+    "The same networks, with new weights; `load_net` calls it"
+    return cls(**config)
 
-    def generation(self, x, z):
-        return InTurn(self.pixels, x, self.generation_net.outputs(z, x))
+# %% ../nbs/13_best.ipynb #0b3ed375
+@patch
+def generation(self:NeighborCVAE, x:Tensor, z:Tensor) -> InTurn: # (B, x_dim), (..., B, z_dim)
+    "p(y|x,z), no longer independent given z"
+    return InTurn(self.pixels, x, self.generation_net.outputs(z, x))
 
-    @torch.no_grad()
-    def sample(self, x, num_samples=1): # -> (num_samples, batch, hidden), zeros and ones
-        x = x.repeat(num_samples, 1)
-        logits = self.generation_net.outputs(self.prior(x).sample(), x)
-        hidden = ~self.pixels.visible.flatten()
-        every = x.new_zeros(len(x), len(hidden))
-        every[:, hidden] = logits
-        rows = iter(every.unflatten(1, (self.pixels.side, -1))[..., None].unbind(1))
-        return self.pixels.draw(x, lambda above: next(rows)).unflatten(0, (num_samples, -1))
+# %% ../nbs/13_best.ipynb #8e1e3f95
+@patch
+@torch.no_grad()
+def sample(self:NeighborCVAE, x:Tensor, num_samples:int=1) -> Tensor:
+    "Zeros and ones (num_samples, batch, hidden), each from its own draw of z from the prior"
+    x, pixels = x.repeat(num_samples, 1), self.pixels
+    said = self.generation_net.outputs(self.prior(x).sample(), x)
+    rows = iter(pixels.canvas(x, said)[:, :-1].unflatten(1, (pixels.side, -1, 1)).unbind(1))
+    return pixels.draw(x, lambda above: next(rows)).unflatten(0, (num_samples, -1))
 
-# %% ../nbs/13_best.ipynb #72a72734
+# %% ../nbs/13_best.ipynb #7e361ffe
 @typed
 def floored_loss(cvae:CVAE, floor:NonNegativeFloat=0) -> Callable: # nats; loss(x, y)
     "The negative ELBO, where the divergence costs nothing more below a floor (free bits)"
     def loss(x, y):
         q, p = cvae.recognition(x, y), cvae.prior(x)
-        z = q.rsample()
-        price = divergence(q, p, z).mean().clamp(min=floor)
+        price = divergence(q, p, z := q.rsample()).mean().clamp(min=floor)
         return price - cvae.generation(x, z).log_prob(y).mean()
     return loss
 

@@ -32,7 +32,7 @@ def test_two_answers_reach_a_known_likelihood_and_one_does_not():
     for K in 1, 2:
         net, _ = train_answers(pairs, K, hidden=16, epochs=10, lr=1e-2, batch_size=200)
         with torch.no_grad(): nll[K] = answers_nll(net, val.x, val.y).mean()
-    assert nll[2] == pytest.approx(truth.mean(), abs=.03)
+    assert nll[2].item() == pytest.approx(truth.mean().item(), abs=.03)
     assert nll[1] > truth.mean() + 1
     with torch.no_grad(): weights = net.answers(val.x[:1])[0].exp().sort().values[0]
     assert torch.allclose(weights, torch.tensor([.25, .75]), atol=.03)

@@ -37,7 +37,7 @@ def test_all_pictures_of_a_small_canvas_share_one(quadrants, side, reach):
     net = shaken(AutoregressiveNet(quadrants, side, memory=8, width=8, reach=reach))
     x, y = torch.rand(1, net.x_dim), every(net.y_dim)
     with torch.no_grad(): p = net.nll(x.expand(len(y), -1), y).neg().exp()
-    assert p.sum() == pytest.approx(1, abs=1e-5) and p.max() > 3/len(p)  # and it is far from indifferent
+    assert p.sum().item() == pytest.approx(1, abs=1e-5) and p.max() > 3/len(p)  # and it is far from indifferent
     drawn = net.sample(x, 20_000)[:, 0]
     often = torch.bincount((drawn@2.**torch.arange(net.y_dim - 1, -1, -1)).long(), minlength=len(p))/20_000
     expected = (p*(1 - p)/20_000).sqrt().sum()  # of the summed absolute differences, a little more than their mean
@@ -72,7 +72,7 @@ def test_pixels_that_hear_a_decoder_are_drawn_as_they_are_scored():
     pixels, x = shaken(PixelNet(1, 1, 4, width=8, reach=2)), torch.rand(1, 4)
     said, y = torch.randn(1, 12), every(12)
     with torch.no_grad(): p = InTurn(pixels, x.expand(4096, -1), said.expand(4096, -1)).log_prob(y).exp()
-    assert p.sum() == pytest.approx(1, abs=1e-5)
+    assert p.sum().item() == pytest.approx(1, abs=1e-5)
     canvas = torch.zeros(1, 16)
     canvas[:, ~pixels.visible.flatten()] = said
     rows = iter(canvas.view(4, 4).expand(20_000, 4, 4)[..., None].unbind(1))
@@ -93,7 +93,7 @@ def test_a_floor_takes_the_price_off_z():
     assert prior_moves(1000) == 0 < prior_moves(0)
     with seeded(1): bound = estimate_nll(net, x, y, 200)["elbo"].mean()
     with seeded(1), torch.no_grad(): losses = torch.stack([floored_loss(net)(x, y) for _ in range(200)])
-    assert losses.mean() == pytest.approx(bound, rel=.01)
+    assert losses.mean().item() == pytest.approx(bound.item(), rel=.01)
 
 
 def test_noise_ends_where_the_net_is_sure():
