@@ -38,7 +38,7 @@ from ..sharpness import averaging
 from ..training import shift_digits, train_cvae
 from ..variants import black_and_white
 
-# %% ../../nbs/34_report_families.ipynb #a0ca809a
+# %% ../../nbs/34_report_families.ipynb #31a9d132
 @dataclass
 class Family:
     "One way to answer a question with a distribution"
@@ -60,7 +60,7 @@ FAMILIES = {
     "baseline": Family("nothing", train_baseline, 16, baseline_nll, True),
     "ten answers": Family("one of ten pictures", train_answers, 16, answers_nll, True),
     "CVAE": Family("50 numbers", train_cvae, 60, _sampled),
-    "sharper CVAE": Family("20 numbers", partial(train_cvae, **SHARPER), 60, _sampled),
+    "sharper CVAE": Family("20 numbers", partial(train_cvae, **SHARPER), 30, _sampled),
     "autoregressive": Family("the first pixel", train_autoregressive, 12,
                              AutoregressiveNet.nll, True),
     "flow matching": Family("noise", train_denoising, 30, None),
@@ -80,7 +80,7 @@ def drawn_pixels(net) -> SimpleNamespace: # with `sample(x, num_samples)`, as of
         return net.sample(x, num_samples, **(dict(means=False) if has_means(net) else {}))
     return SimpleNamespace(sample=torch.no_grad()(sample))
 
-# %% ../../nbs/34_report_families.ipynb #086032c0
+# %% ../../nbs/34_report_families.ipynb #02de9053
 @torch.no_grad()
 def measure_family(
     name:str, net,                          # one of `FAMILIES`, fitted
@@ -88,6 +88,7 @@ def measure_family(
     reader:DigitClassifier,
     pairs:dict[str, Pairs], # from `get_pairs` with one visible quadrant
     seed:int=0, count:int=1000,             # random test digits for the pictures
+    samples:int=256,                        # for each of them: the mix, the mean, seconds
 ) -> dict: # nats per image, shares, seconds; None for what a family does not have
     "Score and drawn pictures of one family"
     family, val, test = FAMILIES[name], pairs["val"], pairs["test"]
@@ -100,10 +101,10 @@ def measure_family(
         score = family.score and _score(partial(family.score, net), *every)
         price = divergence(net.recognition(*every), net.prior(every[0])) if latent else None
         (p,), start = drawn.sample(x), time.perf_counter()
-        drawn.sample(x[:1], 256)
+        drawn.sample(x[:1], samples)
         seconds = time.perf_counter() - start
-        mix = class_mix(drawn, reader, x, n).mean(0)
-        near = averaging(baseline, drawn, x[:count//4], (1, 256))
+        mix = class_mix(drawn, reader, x, n, samples).mean(0)
+        near = averaging(baseline, drawn, x[:count//4], (1, samples))
         means = net.sample(x)[0] if has_means(net) else None
     log_score, stderr = mean_and_stderr(class_scores(mix, test.classes[some])[0])
     real = reader.features(images(val.x, val.y))
