@@ -132,7 +132,7 @@ def measure_real(
                 doubtful=doubtful(reader, images).mean().item(), features=distance,
                 gradient=gradient_energy(images, n).mean().item())
 
-# %% ../../nbs/34_report_families.ipynb #3d29f146
+# %% ../../nbs/34_report_families.ipynb #8d6901c3
 def families_table(
     records:list[dict],    # of `measure_family`, and one of `measure_real`
     grey:dict[str, float], # family -> nats on grey digits, where it was measured
@@ -152,12 +152,13 @@ def families_table(
     real = named["real digits"]
     rows.append(["real digits", *[""]*4, form(real["doubtful"], ".0%"),
                  form(real["features"], ".0f"), *[""]*4])
-    return markdown(["", "drawn first", "scores the truth", "nats, grey",
-        "nats, black and white", "doubtful", "feature distance", "log score of the digit",
-        "to the baseline's picture, one → mean of 256", "seconds for 256",
-        "million weights"],
-        rows, "One visible quadrant, test, one seed. All but the grey scores: black and white "
-        "pixels, samples with drawn pixels, 1,000 random digits.", "tbl-families", left=3)
+    return markdown(["", "drawn first", "exact", "grey", "b/w", "doubtful", "distance",
+        "digit", "one → 256", "s", "M"], rows, "One visible quadrant, test, one seed. "
+        "Exact: can it score the truth? Grey, b/w: nats per image on grey and on black and "
+        "white pixels. The rest on black and white, samples with drawn pixels, 1,000 random "
+        "digits: doubtful pictures, feature distance to real digits, log score of the digit, "
+        "distance of one sample and of the mean of 256 to the baseline's picture; seconds for "
+        "256 samples of one input on one CPU thread, million weights.", "tbl-families", left=3)
 
 # %% ../../nbs/34_report_families.ipynb #ae3cc065
 def neighbors_table(records:list[dict]) -> str: # Markdown; of `measure_family`
