@@ -132,7 +132,7 @@ def measure_real(
                 doubtful=doubtful(reader, images).mean().item(), features=distance,
                 gradient=gradient_energy(images, n).mean().item())
 
-# %% ../../nbs/34_report_families.ipynb #8d6901c3
+# %% ../../nbs/34_report_families.ipynb #4226797a
 def families_table(
     records:list[dict],    # of `measure_family`, and one of `measure_real`
     grey:dict[str, float], # family -> nats on grey digits, where it was measured
@@ -155,12 +155,12 @@ def families_table(
     return markdown(["", "drawn first", "exact", "grey", "b/w", "doubtful", "distance",
         "digit", "one → 256", "s", "M"], rows, "One visible quadrant, test, one seed. "
         "Exact: can it score the truth? Grey, b/w: nats per image on grey and on black and "
-        "white pixels. The rest on black and white, samples with drawn pixels, 1,000 random "
-        "digits: doubtful pictures, feature distance to real digits, log score of the digit, "
+        "white pixels. The rest on black and white, samples with drawn pixels (flow matching: "
+        "greys), 1,000 random digits: doubtful pictures, feature distance to real digits, log score of the digit, "
         "distance of one sample and of the mean of 256 to the baseline's picture; seconds for "
         "256 samples of one input on one CPU thread, million weights.", "tbl-families", left=3)
 
-# %% ../../nbs/34_report_families.ipynb #ae3cc065
+# %% ../../nbs/34_report_families.ipynb #30b363a0
 def neighbors_table(records:list[dict]) -> str: # Markdown; of `measure_family`
     "Score and pictures, with and without neighbors"
     rows = []
@@ -172,7 +172,8 @@ def neighbors_table(records:list[dict]) -> str: # Markdown; of `measure_family`
                      f"{r['log_score_stderr']:.2f}"])
     return markdown(["", "nats", "divergence", "doubtful", "feature distance",
         "log score of the digit"], rows, "One visible quadrant, black and white, test, one "
-        "seed. Samples with drawn pixels, 1,000 random digits.", "tbl-neighbors")
+        "seed. Samples with drawn pixels, 1,000 random digits; from these also the nats of "
+        "the two with neighbors.", "tbl-neighbors")
 
 # %% ../../nbs/34_report_families.ipynb #73084980
 def grey_scores() -> dict[str, float]: # nats per image, one visible quadrant, test
