@@ -132,7 +132,7 @@ def measure_real(
                 doubtful=doubtful(reader, images).mean().item(), features=distance,
                 gradient=gradient_energy(images, n).mean().item())
 
-# %% ../../nbs/34_report_families.ipynb #4226797a
+# %% ../../nbs/34_report_families.ipynb #79782add
 def families_table(
     records:list[dict],    # of `measure_family`, and one of `measure_real`
     grey:dict[str, float], # family -> nats on grey digits, where it was measured
@@ -156,7 +156,8 @@ def families_table(
         "digit", "one → 256", "s", "M"], rows, "One visible quadrant, test, one seed. "
         "Exact: can it score the truth? Grey, b/w: nats per image on grey and on black and "
         "white pixels. The rest on black and white, samples with drawn pixels (flow matching: "
-        "greys), 1,000 random digits: doubtful pictures, feature distance to real digits, log score of the digit, "
+        "greys), 1,000 random digits: doubtful pictures, feature distance to real digits, log "
+        "score of the digit, "
         "distance of one sample and of the mean of 256 to the baseline's picture; seconds for "
         "256 samples of one input on one CPU thread, million weights.", "tbl-families", left=3)
 
