@@ -17,8 +17,8 @@ from torch import Tensor
 from .data import join_quadrants
 from .kit.checks import NonNegativeInt, PositiveInt, typed
 from .kit.drawing import plot_history
-from .kit.fitting import fit, seeded
-from .kit.pairs import Pairs, check_pairs
+from .kit.fitting import fit_new
+from .kit.pairs import Pairs
 
 # %% ../nbs/01_baseline.ipynb #1eeb942a
 class Residual(nn.Sequential):
@@ -80,12 +80,10 @@ def train_baseline(
     epochs:PositiveInt=16, seed:NonNegativeInt=0, **kwargs, # for `fit`
 ) -> tuple[BaselineNet, list[dict]]: # the net at its best validation epoch, and its history
     "Make and train a baseline; one seed gives one result"
-    check_pairs(pairs, 0, 1)
-    train, val = pairs["train"], pairs["val"]
-    with seeded(seed):
-        net = BaselineNet(hidden, hidden, x_dim=train.x.shape[1], y_dim=train.y.shape[1])
-        net.to(train.x.device)
-        return net, fit(net, bce_loss(net), train, val, epochs=epochs, **kwargs)
+    def make():
+        x, y = pairs["train"].x, pairs["train"].y
+        return BaselineNet(hidden, hidden, x_dim=x.shape[1], y_dim=y.shape[1])
+    return fit_new(make, bce_loss, pairs, epochs=epochs, seed=seed, **kwargs)
 
 # %% ../nbs/01_baseline.ipynb #06d2ca2a
 @torch.no_grad()

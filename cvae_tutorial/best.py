@@ -6,7 +6,7 @@
 __all__ = ['known_neighbors', 'PixelNet', 'AutoregressiveNet', 'train_autoregressive', 'load_autoregressive', 'DenoisingNet',
            'denoising_loss', 'train_denoising', 'InTurn', 'NeighborCVAE', 'floored_loss', 'train_neighbors']
 
-# %% ../nbs/13_best.ipynb #bbe9435a
+# %% ../nbs/13_best.ipynb #3d7f7b02
 from collections.abc import Callable
 
 import torch
@@ -23,9 +23,9 @@ from .kit.checkpoints import load_net
 from .kit.checks import AtLeast2, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from .kit.checks import PositiveInt, typed
 from .kit.files import ASSETS
-from .kit.fitting import fit, seeded
+from .kit.fitting import fit_new
 from .kit.flows import divergence
-from .kit.pairs import Pairs, check_pairs
+from .kit.pairs import Pairs
 
 # %% ../nbs/13_best.ipynb #74723dd2
 @typed
@@ -41,7 +41,7 @@ def known_neighbors(
     seen = visible.flatten()[place.clamp(0, visible.numel() - 1)] | (place < turn)
     return place.where(inside & seen, visible.numel())
 
-# %% ../nbs/13_best.ipynb #d81bc7c0
+# %% ../nbs/13_best.ipynb #507fed83
 class PixelNet(nn.Module):
     "One small network for every hidden pixel, from its known neighbors and a context"
     def __init__(self,
@@ -49,8 +49,9 @@ class PixelNet(nn.Module):
         *, width:int=48, reach:int=4, # of the layers; see `known_neighbors`
     ):
         super().__init__()
-        self.visible, self.side = visible_mask(num_quadrant_inputs, side, side), side
-        neighbors = known_neighbors(self.visible, reach)
+        visible, self.side = visible_mask(num_quadrant_inputs, side, side), side
+        neighbors = known_neighbors(visible, reach)
+        self.register_buffer("hidden", ~visible.flatten(), persistent=False)
         self.register_buffer("neighbors", neighbors, persistent=False)
         self.look, self.hear = nn.Linear(neighbors.shape[1], width), nn.Linear(context, width)
         self.place = nn.Parameter(torch.zeros(len(neighbors), width))
@@ -62,12 +63,12 @@ class PixelNet(nn.Module):
         for step in self.steps: h = h + step(F.silu(h))
         return self.out(F.silu(h))[..., 0]
 
-# %% ../nbs/13_best.ipynb #dcf6ebb6
+# %% ../nbs/13_best.ipynb #d83960a0
 @patch
 def canvas(self:PixelNet, x:Tensor, y:Tensor|float) -> Tensor: # -> (batch, pixels + 1)
     "Visible and hidden pixels in their places, and one of paper behind them"
-    canvas, visible = x.new_zeros(len(x), self.side**2 + 1), self.visible.flatten()
-    canvas[:, :-1][:, visible], canvas[:, :-1][:, ~visible] = x, y
+    canvas = x.new_zeros(len(x), self.side**2 + 1)
+    canvas[:, :-1][:, ~self.hidden], canvas[:, :-1][:, self.hidden] = x, y
     return canvas
 
 # %% ../nbs/13_best.ipynb #f071ad38
@@ -76,7 +77,7 @@ def logits(self:PixelNet, x:Tensor, y:Tensor, context:Tensor) -> Tensor: # (...,
     "All pixels at once, where the answer is known"
     return self(self.canvas(x, y)[:, self.neighbors], context, self.place)
 
-# %% ../nbs/13_best.ipynb #cc6fd6e4
+# %% ../nbs/13_best.ipynb #731b0e88
 @patch
 @torch.no_grad()
 def draw(self:PixelNet,
@@ -85,14 +86,14 @@ def draw(self:PixelNet,
 ) -> Tensor: # (batch, hidden), zeros and ones
     "One pixel after the other, each tossed with what its neighbors turned out to be"
     canvas, row = self.canvas(x, 0.), -1
-    for turn, place in enumerate((~self.visible).flatten().nonzero()[:, 0].tolist()):
+    for turn, place in enumerate(self.hidden.nonzero()[:, 0].tolist()):
         while row < place//self.side: # the next row begins
             above = canvas[:, row*self.side:(row + 1)*self.side] if row >= 0 else None
             context, row = plan(above), row + 1
         seen, heard = canvas[:, self.neighbors[turn]], context[:, place % self.side]
         logit = self(seen, heard, self.place[turn])
         canvas[:, place] = logit.sigmoid().bernoulli()
-    return canvas[:, :-1][:, ~self.visible.flatten()]
+    return canvas[:, :-1][:, self.hidden]
 
 # %% ../nbs/13_best.ipynb #7deb0614
 class AutoregressiveNet(nn.Module):
@@ -118,7 +119,7 @@ def context(self:AutoregressiveNet, memory:Tensor) -> Tensor: # -> (..., side, 1
     "What the memory tells each pixel of a row"
     return self.tell(memory).unflatten(-1, (-1, 16))
 
-# %% ../nbs/13_best.ipynb #c280a618
+# %% ../nbs/13_best.ipynb #2ae4eaee
 @patch
 @typed
 def nll(self:AutoregressiveNet,
@@ -130,7 +131,7 @@ def nll(self:AutoregressiveNet,
     start = self.start(x).tanh()
     after, _ = self.rows(rows[:, :-1], start[None])
     context = self.context(torch.cat([start[:, None], after], 1)).flatten(1, 2)
-    logits = self.pixels.logits(x, y, context[:, ~self.pixels.visible.flatten()])
+    logits = self.pixels.logits(x, y, context[:, self.pixels.hidden])
     return F.binary_cross_entropy_with_logits(logits, y, reduction="none").sum(1)
 
 # %% ../nbs/13_best.ipynb #26aefdf2
@@ -148,19 +149,17 @@ def sample(self:AutoregressiveNet,
         return self.context(memory[0])
     return self.pixels.draw(x.repeat(num_samples, 1), plan).unflatten(0, (num_samples, -1))
 
-# %% ../nbs/13_best.ipynb #f648aeb0
+# %% ../nbs/13_best.ipynb #c29226c8
 @typed
 def train_autoregressive(
     pairs:dict[str, Pairs], # from `get_pairs`
     *, epochs:PositiveInt=12, lr:PositiveFloat=3e-3, seed:NonNegativeInt=0, **kwargs, # `fit`
 ) -> tuple[AutoregressiveNet, list[dict]]: # the net at its best epoch, and its history
     "Make and train an autoregressive net; one seed gives one result"
-    check_pairs(pairs, 0, 1)
-    train, val = pairs["train"], pairs["val"]
-    with seeded(seed):
-        net = AutoregressiveNet(count_quadrants(train.x, train.y)).to(train.x.device)
-        def loss(x, y): return net.nll(x, y).mean()
-        return net, fit(net, loss, train, val, epochs=epochs, lr=lr, batch_size=128, **kwargs)
+    def make(): return AutoregressiveNet(count_quadrants(pairs["train"].x, pairs["train"].y))
+    def make_loss(net): return lambda x, y: net.nll(x, y).mean()
+    return fit_new(make, make_loss, pairs, epochs=epochs, lr=lr, batch_size=128, seed=seed,
+                   **kwargs)
 
 # %% ../nbs/13_best.ipynb #58f4a3d8
 def load_autoregressive(device="cpu") -> AutoregressiveNet: # see `choose_device`
@@ -195,18 +194,17 @@ def denoising_loss(net:DenoisingNet) -> Callable: # loss(x, y), nats per image
         return F.binary_cross_entropy_with_logits(logits, y, reduction="none").sum(1).mean()
     return loss
 
-# %% ../nbs/13_best.ipynb #da1a289d
+# %% ../nbs/13_best.ipynb #645749f4
 @typed
 def train_denoising(
     pairs:dict[str, Pairs], # from `get_pairs`
     *, epochs:PositiveInt=30, lr:PositiveFloat=1e-3, seed:NonNegativeInt=0, **kwargs, # `fit`
 ) -> tuple[DenoisingNet, list[dict]]: # the net at its best validation epoch, and its history
     "Make and train a denoising net; one seed gives one result"
-    check_pairs(pairs, 0, 1)
-    train, val = pairs["train"], pairs["val"]
-    with seeded(seed):
-        net = DenoisingNet(x_dim=train.x.shape[1], y_dim=train.y.shape[1]).to(train.x.device)
-        return net, fit(net, denoising_loss(net), train, val, epochs=epochs, lr=lr, **kwargs)
+    def make():
+        x, y = pairs["train"].x, pairs["train"].y
+        return DenoisingNet(x_dim=x.shape[1], y_dim=y.shape[1])
+    return fit_new(make, denoising_loss, pairs, epochs=epochs, lr=lr, seed=seed, **kwargs)
 
 # %% ../nbs/13_best.ipynb #b662f457
 @patch
@@ -284,16 +282,13 @@ def floored_loss(cvae:CVAE, floor:NonNegativeFloat=0) -> Callable: # nats; loss(
         return price - cvae.generation(x, z).log_prob(y).mean()
     return loss
 
-# %% ../nbs/13_best.ipynb #89801991
+# %% ../nbs/13_best.ipynb #74f49b62
 @typed
 def train_neighbors(
     pairs:dict[str, Pairs], floor:NonNegativeFloat=0, # from `get_pairs`; see `floored_loss`
     *, epochs:PositiveInt=5, lr:PositiveFloat=2e-3, seed:NonNegativeInt=0, **kwargs, # `fit`
 ) -> tuple[NeighborCVAE, list[dict]]: # the net at its best validation epoch, and its history
     "Make and train a CVAE whose pixels see their neighbors; one seed gives one result"
-    check_pairs(pairs, 0, 1)
-    train, val = pairs["train"], pairs["val"]
-    with seeded(seed):
-        net = NeighborCVAE(count_quadrants(train.x, train.y)).to(train.x.device)
-        loss = floored_loss(net, floor)
-        return net, fit(net, loss, train, val, epochs=epochs, lr=lr, **kwargs)
+    def make(): return NeighborCVAE(count_quadrants(pairs["train"].x, pairs["train"].y))
+    def make_loss(net): return floored_loss(net, floor)
+    return fit_new(make, make_loss, pairs, epochs=epochs, lr=lr, seed=seed, **kwargs)
