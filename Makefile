@@ -35,6 +35,7 @@ preview: .venv/ready
 reproduce: .venv/ready
 	cvae-tutorial reproduce --assets cvae_tutorial/assets
 	cvae-tutorial reproduce --data fashion --seeds 0 --tables sharpness --out cvae_tutorial/results/fashion
+	cvae-tutorial demo
 	cp runs/reproduce/MNIST-q1-seed0-epochs60/sharper.png nbs/images/samples.png
 	cp runs/reproduce/variants.png runs/reproduce/families.png nbs/images/
 	cp runs/reproduce/FashionMNIST-q1-seed0-epochs60/samples.png nbs/images/fashion.png

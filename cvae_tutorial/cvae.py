@@ -147,7 +147,7 @@ class CVAE(nn.Module):
         elif prior == "normal": self.prior_net = Encoder(*widths, x_dim=x_dim, y_dim=guess)
         else:
             def net(outputs): return mlp(x_dim + guess, hidden_1, hidden_2, hidden_2, outputs)
-            self.prior_net = FlowPrior(net, z_dim)
+            self.prior_net = FlowPrior(net, z_dim, hidden=min(256, hidden_1))
         self.recognition_net = Encoder(*widths, x_dim=x_dim, y_dim=y_dim)
         self.generation_net = Decoder(*widths, x_dim=x_dim if decoder_sees_x else 0,
                                       y_dim=y_dim, likelihood=likelihood)

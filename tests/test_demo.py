@@ -1,5 +1,4 @@
 "The page that samples: its JavaScript against PyTorch, and its widget in a real browser"
-import json
 import random
 import re
 import statistics
@@ -7,26 +6,36 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
+import torch
 from axe_playwright_python.sync_playwright import Axe
 from conftest import ROOT
+from safetensors.torch import load_file
+
+from cvae_tutorial.baseline import BaselineNet
+from cvae_tutorial.data import visible_mask
+from cvae_tutorial.masks import draw_masks, hide, load_masked
+from cvae_tutorial.reports.demo import name_layers, page_nets, page_weights
 
 DEMO = ROOT / "nbs/demo"
-VECTORS = json.loads((DEMO / "vectors.json").read_text())
 READY = "cvae-demo[aria-busy=false]"
 LOAD = """const net = await import('/cvae-tutorial/demo/net.js');
           const get = async name => net.readSafetensors(await (await fetch(`/cvae-tutorial/demo/${name}`)).arrayBuffer());
           const nets = net.networks(await get('weights.safetensors')), tray = (await get('digits.safetensors')).images.data;
           const image = n => new Float32Array(tray.subarray(784 * n, 784 * n + 784)).map(v => v / 255);"""
-RUN = f"""async ({{ digit, quadrants, z }}) => {{ {LOAD}
-  const mask = net.visibleMask(quadrants), x = net.hide(image(digit), mask), prior = nets.prior(x), generate = nets.generation(x);
-  const generation = generate(new Float32Array(z)), reader = nets.read(net.join(x, generation, mask));
-  const next = net.normals(0), mix = new Float32Array(10);
-  for (let n = 0; n < 512; n++)
-    nets.read(net.join(x, generate(net.latent(prior, new Float32Array(z.length).map(next))), mask)).forEach((p, i) => {{ mix[i] += p / 512; }});
-  const start = performance.now();
-  for (let n = 0; n < 100; n++) generate(new Float32Array(z));
-  const made = {{ ...prior, baseline: nets.baseline(x), generation, reader, classifier: nets.classify(x), mix }};
-  return [Object.fromEntries(Object.entries(made).map(([name, values]) => [name, [...values]])), (performance.now() - start) / 100];
+RUN = f"""async questions => {{ {LOAD}
+  return questions.map(({{ digit, mask, noise, hill, samples }}) => {{
+    mask = Uint8Array.from(mask);
+    const x = net.hide(image(digit), mask), prior = nets.prior(x), generate = nets.generation(x), z = net.latent(prior, noise, hill);
+    const generation = generate(z), made = {{ z, generation, weights: prior.weights, baseline: nets.baseline(x), classifier: nets.classify(x),
+      mean: prior.hills[hill].mean, scale: prior.hills[hill].scale, reader: nets.read(net.join(x, generation, mask)) }};
+    const uniform = net.uniforms(0), next = net.normals(uniform), mix = new Float32Array(10), start = performance.now();
+    for (let n = 0; n < samples; n++) {{
+      const sample = generate(net.latent(prior, noise.map(next), net.pick(prior, uniform())));
+      nets.read(net.join(x, sample, mask)).forEach((p, i) => {{ mix[i] += p / samples; }});
+    }}
+    if (samples) Object.assign(made, {{ mix }});
+    return [Object.fromEntries(Object.entries(made).map(([name, values]) => [name, [...values]])), (performance.now() - start) / samples];
+  }});
 }}"""
 
 
@@ -54,6 +63,11 @@ def pixels(tab, part: str) -> list:
     return tab.eval_on_selector(f"[data-part={part}]", "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]")
 
 
+def hidden(tab) -> np.ndarray:
+    "What the input shows in the colour of hidden pixels"
+    return (np.array(pixels(tab, "input")).reshape(28, 28, 4)[..., :3] == [198, 216, 232]).all(-1)
+
+
 def slide(tab, name: str, place):
     "Move a slider as a hand does, and wait for the answer"
     tab.eval_on_selector(f"[name={name}]", """(slider, place) => { slider.value = place;
@@ -62,24 +76,74 @@ def slide(tab, name: str, place):
 
 
 @pytest.fixture(scope="module")
-def computed(browser, site):
-    "What the page's networks make of the stored inputs, and milliseconds a sample"
+def nets():
+    "What the page should have: the package's networks, rounded, and the page's own classifier"
+    weights, naming = load_file(DEMO / "weights.safetensors"), BaselineNet(48, 48, y_dim=10)
+    for name, weight in name_layers(naming).items(): weight.copy_(weights[f"classifier.{name}"])
+    baseline, cvae = load_masked()
+    return page_nets(dict(baseline=baseline, cvae=cvae, classifier=naming))
+
+
+@pytest.fixture(scope="module")
+def asked():
+    "Random masks of every kind over digits of the page, and places on the prior's hills; the first eight with many samples"
+    torch.manual_seed(0)
+    masks, noise = draw_masks(108), torch.randn(108, 20)
+    masks[:3], masks[-1] = torch.stack([visible_mask(n) for n in (1, 2, 3)]), True
+    return [dict(digit=n % 96, mask=mask.flatten().int().tolist(), noise=at.tolist(), hill=n % 10, samples=512*(n < 8))
+            for n, (mask, at) in enumerate(zip(masks, noise))]
+
+
+@pytest.fixture(scope="module")
+def computed(browser, site, asked):
+    "What the page's networks make of these questions, and milliseconds a sample"
     with browser.new_page() as tab:
         tab.goto(f"{site}demo.html")
-        return [tab.evaluate(RUN, vector) for vector in VECTORS]
+        return tab.evaluate(RUN, asked)
 
 
-def test_javascript_computes_what_pytorch_computes(computed):
-    assert {v["quadrants"] for v in VECTORS} == {1, 2, 3}
-    for (made, _), vector in zip(computed, VECTORS):
-        for name in "baseline", "mean", "scale", "generation", "classifier", "reader":
-            assert np.abs(np.subtract(made[name], vector[name])).max() < 1e-3, (name, vector["digit"], vector["quadrants"])
+@pytest.fixture(scope="module")
+def expected(nets, asked):
+    "What PyTorch makes of them"
+    images = load_file(DEMO / "digits.safetensors")["images"] / 255
+    def read(pictures): return nets["reader"].logits(pictures).softmax(-1)
+    with torch.no_grad(): return [answer(nets, read, images[q["digit"]][None], q) for q in asked]
 
 
-def test_samples_in_the_page_show_the_digits_that_samples_in_the_library_show(computed):
-    apart = [np.abs(np.subtract(made["mix"], vector["mix"])).sum() / 2 for (made, _), vector in zip(computed, VECTORS)]
+def answer(nets, read, image, question) -> dict:
+    cvae, hill, mask = nets["cvae"], question["hill"], torch.tensor(question["mask"], dtype=torch.bool).view(28, 28)
+    x, _ = hide(image, mask)
+    prior = cvae.prior(x)
+    hills = prior.base_dist.component_distribution.base_dist
+    mean, scale = hills.loc[:, hill], hills.scale[:, hill]
+    z = mean + scale*torch.tensor(question["noise"])
+    for step in prior.transforms: z = step(z)
+    generation = cvae.generation(x, z).mean
+    def joined(p): return torch.where(mask, image, p.view(-1, 28, 28))
+    made = dict(z=z, generation=generation, weights=prior.base_dist.mixture_distribution.probs, baseline=nets["baseline"](x),
+                classifier=nets["classifier"].logits(x).softmax(-1), mean=mean, scale=scale, reader=read(joined(generation)))
+    if question["samples"]: made["mix"] = read(joined(cvae.sample(x, 4096)[:, 0])).mean(0)
+    return made
+
+
+def test_javascript_computes_what_pytorch_computes(computed, expected):
+    assert len(computed) == 108
+    for n, ((made, _), wanted) in enumerate(zip(computed, expected)):
+        for name in wanted.keys() - {"mix"}:
+            assert np.abs(np.subtract(made[name], wanted[name].flatten().tolist())).max() < 1e-3, (name, n)
+
+
+def test_page_has_the_networks_of_the_package(nets):
+    weights = load_file(DEMO / "weights.safetensors")
+    assert weights.keys() == page_weights(nets).keys()
+    assert all(torch.equal(weights[name].float(), weight) for name, weight in page_weights(nets).items())
+    assert (DEMO / "weights.safetensors").stat().st_size <= 3_000_000
+
+
+def test_samples_in_the_page_show_the_digits_that_samples_in_the_library_show(computed, expected):
+    apart = [np.abs(np.subtract(made["mix"], wanted["mix"].tolist())).sum() / 2 for (made, _), wanted in zip(computed, expected) if "mix" in wanted]
     print("total variation:", [f"{tv:.3f}" for tv in apart])
-    assert max(apart) < .05
+    assert len(apart) == 8 and max(apart) < .07
 
 
 def test_averaging_brings_the_blur_back(demo):
@@ -93,7 +157,7 @@ def test_averaging_brings_the_blur_back(demo):
 
 
 def test_exercises_state_what_the_page_shows(demo):
-    exercises = (ROOT / "nbs/14_demo.ipynb").read_text(encoding="utf-8").partition("## Exercises")[2]
+    exercises = (ROOT / "nbs/15_demo.ipynb").read_text(encoding="utf-8").partition("## Exercises")[2]
     def said(query): return demo(query).locator("[data-part=distance]").inner_text()
     def numbers(query): return [float(n) for n in re.findall(r"0\.\d{3}", said(query))]
     (flat, _), stated = numbers("?t=0&k=9"), []
@@ -110,14 +174,14 @@ def test_is_light_and_quick(demo, computed):
     tab = demo()
     sizes = tab.evaluate("""performance.getEntriesByType('resource').filter(e => e.name.includes('/demo/')).map(e => [e.name, e.decodedBodySize])""")
     assert {name.rpartition("/")[2] for name, _ in sizes} == {"demo.js", "demo.css", "net.js", "weights.safetensors", "digits.safetensors"}
-    assert sum(size for _, size in sizes) <= 3_000_000
+    assert sum(size for _, size in sizes) <= 3_200_000
     times = dict(tab.evaluate("performance.getEntriesByType('measure').map(m => [m.name, m.duration])"))
     frames = tab.evaluate("""async () => {
         const slider = document.querySelector('[name=k]'), frame = () => new Promise(requestAnimationFrame), times = [await frame()];
         for (let n = 0; n < 90; n++) {
           slider.value = n % (+slider.max + 1); slider.dispatchEvent(new Event('input', { bubbles: true })); times.push(await frame()); }
         return times.slice(1).map((t, n) => t - times[n]); }""")
-    sample = statistics.median(ms for _, ms in computed)
+    sample = statistics.median(ms for _, ms in computed[:8])
     print(f"{sum(size for _, size in sizes):,} bytes, ready in {times['cvae-demo ready']:.0f} ms, "
           f"all samples in {times['cvae-demo answered']:.0f} ms, "
           f"{sample:.2f} ms a sample, {1000 / statistics.median(frames):.0f} frames a second")
@@ -186,8 +250,28 @@ def test_keyboard_alone_is_enough(demo):
         tab.keyboard.press("Tab")
         assert tab.evaluate("document.activeElement.textContent") == name
     tab.keyboard.press("Tab")
+    before = hidden(tab)
+    for key in *["ArrowLeft"]*6, *["ArrowDown"]*4, " ": tab.keyboard.press(key)
+    tab.wait_for_selector(READY)
+    spot = hidden(tab)
+    assert (spot ^ before).sum() == (spot[14:, :14]).sum() and 12 < spot[14:, :14].sum() < 22 and spot[18, 8] and "m=" in tab.url
+    for _ in range(4): tab.keyboard.press("Shift+ArrowDown")
+    tab.wait_for_selector(READY)
+    assert hidden(tab)[18:24, 7:9].all()
+    tab.keyboard.press("Tab")
+    tab.keyboard.press("ArrowRight")  # the brush reveals
+    tab.keyboard.press("Shift+Tab")
+    tab.keyboard.press(" ")
+    tab.wait_for_selector(READY)
+    assert not hidden(tab)[22, 8] and hidden(tab)[18, 8]
+    for _ in range(2): tab.keyboard.press("Tab")
     tab.keyboard.press("ArrowRight")
-    assert tab.locator("[name=q][value='2']").is_checked()
+    tab.keyboard.press("ArrowRight")
+    tab.wait_for_selector(READY)
+    assert tab.locator("[name=q][value='2'], [name=q][value='3']").locator(":scope:checked").count() == 1 and "m=" not in tab.url
+    for name in "Hide all", "Show all":
+        tab.keyboard.press("Tab")
+        assert tab.evaluate("document.activeElement.textContent") == name
     tab.keyboard.press("Tab")
     tab.wait_for_selector(READY)
     tab.keyboard.press("End")
@@ -215,11 +299,11 @@ def test_fuzz_of_query_strings(demo):
     values = ["", "-1", "1e99", "NaN", "Infinity", "0x10", "1.5", "999999999999", "<img src=x onerror=alert(1)>", "%00", "../..", "null", "[]", "١", "-0", "64"]
     alerts = []
     for n in range(25):
-        names = rng.sample(["digit", "q", "seed", "k", "t", "a", "b", "__proto__", "constructor", "digit"], 5)
+        names = rng.sample(["digit", "q", "m", "seed", "k", "t", "a", "b", "__proto__", "constructor", "digit"], 5)
         tab = demo("?" + urlencode([(name, rng.choice(values)) for name in names]))
         if n == 0: tab.on("dialog", lambda dialog: alerts.append(dialog.message) or dialog.dismiss())
         assert 1 <= int(tab.inner_text("[data-part=k-value]")) <= 256 and distance(tab) >= 0
-    for query in "?%", "?&&==", "?k=%E0%A4%A", "?" + "k=1&" * 500: demo(query)
+    for query in "?%", "?&&==", "?k=%E0%A4%A", "?" + "k=1&" * 500, "?m=" + "_" * 131, "?m=" + "A" * 130, "?m=" + "A" * 130 + "!": demo(query)
     assert alerts == [] and tab.locator("cvae-demo img").count() == 0
 
 
@@ -231,7 +315,7 @@ def test_settings_are_numbers_in_their_ranges(demo):
     for _ in range(300):
         query = urlencode({name: rng.choice([rng.gauss(0, 10), rng.randrange(-10**9, 10**9), rng.randbytes(3), chr(rng.randrange(1, 50_000))]) for name in bounds})
         settings, again = tab.evaluate(read, query)
-        assert settings == again and settings.keys() == bounds.keys()
+        assert settings == again and settings.keys() == {*bounds, "m"}
         assert all(low <= settings[name] <= high for name, (low, high) in bounds.items()), query
 
 
@@ -265,6 +349,62 @@ def test_drawn_digits_are_answered(demo):
     tab.locator("[name=digit]").nth(2).check(force=True)
     tab.wait_for_selector(READY)
     assert tab.inner_text("[data-part=truth-title]").startswith("truth: a ")
+
+
+def test_brush_hides_and_reveals(demo):
+    "By mouse, over a digit and over a drawing; what the networks see is what is shown; a link carries the mask"
+    tab = demo()
+    tab.get_by_role("button", name="Show all").click()
+    tab.wait_for_selector(READY)
+    assert not hidden(tab).any() and tab.inner_text("[data-part=distance]") == "Nothing is hidden, so there is nothing to draw."
+    box = tab.locator("[data-part=input]").bounding_box()
+
+    def stroke(*points):
+        at = [(box["x"] + x*box["width"], box["y"] + y*box["height"]) for x, y in points]
+        tab.mouse.move(*at[0])
+        tab.mouse.down()
+        for point in at[1:]: tab.mouse.move(*point, steps=5)
+        tab.mouse.up()
+        tab.wait_for_selector(READY)
+
+    stroke((.2, .5), (.8, .5))
+    line = hidden(tab)
+    rows, columns = np.nonzero(line)
+    assert set(rows) <= {11, 12, 13, 14, 15, 16} and set(columns) >= set(range(6, 22)) and 60 < line.sum() < 130
+    tab.locator("[name=brush][value='1']").check()
+    stroke((.5, .3), (.5, .7))
+    assert not hidden(tab)[13, 13] and hidden(tab)[13, 7] and hidden(tab)[13, 20]
+    seen, said = {part: pixels(tab, part) for part in ("input", "mean", "doubt", "walk")}, tab.inner_text("[data-part=mix]")
+    address = tab.url
+    assert len(address) < 300
+    tab.goto("about:blank")
+    tab.goto(address)
+    tab.wait_for_selector(READY)
+    assert {part: pixels(tab, part) for part in seen} == seen and tab.inner_text("[data-part=mix]") == said
+    blue = np.array(seen["doubt"]).reshape(28, 28, 4).astype(int)
+    assert (np.ptp(blue[..., :3], axis=-1)[~hidden(tab)] == 0).all()  # only hidden pixels can be in doubt
+    tab.locator("[name=digit]").nth(7).check(force=True)
+    tab.wait_for_selector(READY)
+    assert (hidden(tab) == (np.array(seen["input"]).reshape(28, 28, 4)[..., 0] == 198)).all()  # another digit, the same mask
+    tab.get_by_role("button", name="Hide all").click()
+    tab.wait_for_selector(READY)
+    assert hidden(tab).all() and np.ptp(np.array(pixels(tab, "doubt")).reshape(-1, 4)[:, :3], axis=-1).max() > 100
+
+
+def test_brush_works_by_touch(browser, site):
+    with browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844}) as context:
+        tab = context.new_page()
+        tab.goto(f"{site}demo.html?q=3")
+        tab.locator("cvae-demo").scroll_into_view_if_needed()
+        tab.wait_for_selector(READY)
+        tab.locator("[data-part=input]").scroll_into_view_if_needed()
+        box, before = tab.locator("[data-part=input]").bounding_box(), hidden(tab)
+        at, scrolled = [(box["x"] + part*box["width"], box["y"] + box["height"]/4) for part in (.2, .4, .6)], tab.evaluate("scrollY")
+        touch = context.new_cdp_session(tab)
+        for kind, points in (("touchStart", at[:1]), ("touchMove", at[1:2]), ("touchMove", at[2:]), ("touchEnd", [])):
+            touch.send("Input.dispatchTouchEvent", dict(type=kind, touchPoints=[dict(x=x, y=y) for x, y in points]))
+        tab.wait_for_selector(READY)
+        assert not before[7, 6:16].any() and hidden(tab)[7, 6:16].all() and tab.evaluate("scrollY") == scrolled and "m=" in tab.url
 
 
 def test_says_so_without_weights_and_tries_again(tab, site):

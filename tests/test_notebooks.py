@@ -108,7 +108,7 @@ def test_page_says_where_it_stands(path):
     stated = re.match(r"\[Open in Colab\]\(\S+\) · (\d+) minutes, (\d+) with the code · after .*\[.+\]\((\S+)\)\n\n\*\*You will learn\*\* \w", texts[1])
     assert stated, texts[1]
     check_minutes(path, *stated.groups()[:2])
-    order = ["index.ipynb", *[page.name for page in STORY], "36_run.ipynb"]
+    order = ["index.ipynb", *[page.name for page in STORY], "38_run.ipynb"]
     place = order.index(path.name)
     know, exercises = texts[-2:]
     assert stated[3] == order[place - 1] and re.search(rf"\n\n\*\*Next:\*\* \[.+\]\({order[place + 1]}\)$", exercises)

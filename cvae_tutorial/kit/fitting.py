@@ -146,6 +146,7 @@ def fit(
     lr:PositiveFloat=1e-3,          # the highest step size of the one-cycle schedule
     patience:PositiveInt|None=None, # epochs without a better one; None: a quarter, 5 at least
     augment:Callable|None=None,     # (x, y) -> (x, y), for the first two thirds of the epochs
+    step_loss:Callable|None=None,   # to train with, if not `loss`, which also validates
     callback:Callable|None=None,    # called with (epoch, net) after each epoch
     resume:str|Path|None=None, # a file to keep progress in, and to go on from if it is there
 ) -> list[dict]: # one record per epoch: epoch, train, val (nats per image), seconds
@@ -158,13 +159,14 @@ def fit(
         epochs=epochs, batch_size=batch_size, lr=lr, patience=patience,
         augmented=bool(augment), seed=torch.initial_seed()))
     if resume and Path(resume).exists(): progress.load(resume)
-    def augmented(x, y): return loss(*augment(x, y))
+    step_loss = step_loss or loss
+    def augmented(x, y): return step_loss(*augment(x, y))
     done = len(progress.records)
     with tqdm(total=epochs*steps, initial=done*steps, unit="batch", desc=name) as bar:
         for epoch in range(done + 1, epochs + 1):
             if epoch - 1 - progress.best["epoch"] >= patience: break
             moved = augment and 3*epoch <= 2*epochs
-            progress.run_epoch(augmented if moved else loss, loss, train, val, bar)
+            progress.run_epoch(augmented if moved else step_loss, loss, train, val, bar)
             if resume: progress.save(resume)
             if callback: callback(epoch, net)
     progress.restore()

@@ -1,11 +1,12 @@
 // <cvae-demo>: complete a digit again and again, in the reader's browser. With the attribute `small`, the slider alone.
 // What the reader sets is in the address of the page, so a link shows the same. The networks are in net.js.
-import { SIDE, PIXELS, directions, distance, hide, join, latent, networks, normals, readSafetensors, visibleMask } from "./net.js";
+import { SIDE, PIXELS, directions, distance, hide, join, latent, maskToText, networks, normals, pick, readSafetensors, textToMask, uniforms, visibleMask } from "./net.js";
 
 const SAMPLES = 256, WALL = 32;      // samples for an input; how many of them are shown
 const WORK = 12;                     // milliseconds between two frames
 const TRAY = { "": 24, small: 12 };  // digits to pick from; the file holds more, for the random ones
-const HIDDEN = [198, 216, 232];      // COLORS["hidden"] of the library
+const HIDDEN = [198, 216, 232], DOUBT = [0, 114, 178];  // COLORS["hidden"] and COLORS["cvae"] of the library
+const BRUSH = 2.2;                   // radius in pixels of the image
 const KS = [...new Set(Array.from({ length: 65 }, (_, n) => Math.round(2 ** (n / 8))))];  // places of the slider
 const DIGITS = [...Array(10).keys()];
 
@@ -15,19 +16,20 @@ const SETTINGS = {
   t: [1, 0, 2, 0.1], a: [0, -3, 3, 0.25], b: [0, -3, 3, 0.25],
 };
 
-/** The settings in a query string: whatever it says, each is a number in its range. */
+/** The settings in a query string: whatever it says, each is a number in its range, and `m` a painted mask or "". */
 export function readSettings(query) {
   const params = new URLSearchParams(query);
-  return Object.fromEntries(Object.entries(SETTINGS).map(([name, [usual, low, high, step]]) => {
+  const m = params.get("m"), numbers = Object.entries(SETTINGS).map(([name, [usual, low, high, step]]) => {
     const value = Number.parseFloat(params.get(name));
     const near = Number((Math.round(value / step) * step).toFixed(2));
     return [name, Number.isFinite(near) ? Math.min(high, Math.max(low, near)) : usual];
-  }));
+  });
+  return { ...Object.fromEntries(numbers), m: textToMask(m) ? m : "" };
 }
 
 /** The query string of settings, without those that are as usual; empty if all are. */
 export function writeSettings(settings) {
-  const query = new URLSearchParams(Object.entries(settings).filter(([name, value]) => value !== SETTINGS[name][0])).toString();
+  const query = new URLSearchParams(Object.entries(settings).filter(([name, value]) => value !== (SETTINGS[name]?.[0] ?? ""))).toString();
   return query && `?${query}`;
 }
 
@@ -51,6 +53,24 @@ function paint(canvas, image) {
     for (let c = 0; c < 4; c++)
       pixels.data[4 * i + c] = c === 3 ? 255 : image[i] < 0 ? HIDDEN[c] : 255 - 255 * image[i];
   canvas.getContext("2d").putImageData(pixels, 0, 0);
+}
+
+/** How much the samples differ: their standard deviation, from paper to full colour at 0.5, beside faint visible ink. */
+function paintDoubt(canvas, x, variance) {
+  const pixels = new ImageData(SIDE, SIDE);
+  for (let i = 0; i < PIXELS; i++)
+    for (let c = 0; c < 4; c++)
+      pixels.data[4 * i + c] = c === 3 ? 255 : x[i] < 0 ? 255 - (255 - DOUBT[c]) * Math.min(1, 2 * Math.sqrt(variance[i])) : 255 - 70 * x[i];
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+}
+
+/** The mask with all pixels near a line from one place to another made visible or not. */
+function brushed(mask, [x0, y0], [x1, y1], visible) {
+  const [dx, dy] = [x1 - x0, y1 - y0], length = dx * dx + dy * dy;
+  return mask.map((was, i) => {
+    const px = i % SIDE + 0.5 - x0, py = Math.floor(i / SIDE) + 0.5 - y0, along = length ? Math.min(1, Math.max(0, (px * dx + py * dy) / length)) : 0;
+    return Math.hypot(px - along * dx, py - along * dy) < BRUSH ? visible : was;
+  });
 }
 
 /** A drawing as MNIST would have it: its ink fits a box of 20 by 20, its centre of mass is the centre of the image. */
@@ -93,24 +113,30 @@ const TOP = tray => `
     ${Array.from({ length: tray }, (_, n) => choice("digit", n, '<canvas width="28" height="28"></canvas>')).join("")}
   </fieldset>`;
 
-const SLIDER = `
-  <div class="pictures">${picture("input", "input")}${picture("truth", "truth")}
-    ${picture("baseline", "baseline", "baseline")}${picture("mean", "mean of K samples", "cvae")}</div>
+const SLIDER = (first, last) => `
+  <div class="pictures">${first}${picture("truth", "truth")}
+    ${picture("baseline", "baseline", "baseline")}${picture("mean", "mean of K samples", "cvae")}${last}</div>
   ${slider("k", "K, samples averaged", 0, KS.length - 1, 1)}
   <div class="curve" aria-hidden="true"><svg viewBox="0 0 8 1" preserveAspectRatio="none"><path data-part="all"/><path data-part="past"/></svg>
     <i data-part="dot"></i><em>distance</em>${[1, 4, 16, 64, 256].map(k => `<b style="left:${100 * Math.log2(k) / 8}%">${k}</b>`).join("")}</div>
   <p class="said"><output data-part="distance"></output></p>`;
 
 const LAYOUT = {
-  small: `${TOP(TRAY.small)}${SLIDER}
+  small: `${TOP(TRAY.small)}${SLIDER(picture("input", "input"), "")}
     <p><a data-part="more">All digits, your own drawings and more to try</a></p>`,
   "": `${TOP(TRAY[""])}
     <p class="buttons"><button type="button" data-do="random">Another digit</button>
       <button type="button" data-do="draw" aria-expanded="false">Draw your own</button></p>
     <div class="pad" data-part="pad" hidden><canvas width="280" height="280" data-part="drawing" role="img" aria-label="Drawing pad"></canvas>
       <p>Draw one digit with mouse, pen or finger. <button type="button" data-do="clear">Clear</button></p></div>
-    <fieldset class="counts"><legend>Visible quadrants</legend>${[1, 2, 3].map(n => choice("q", n, n)).join("")}</fieldset>
-    ${SLIDER}
+    <div class="mask"><div class="painter"><canvas width="28" height="28" data-part="input" tabindex="0" role="application"
+        aria-label="Input. Paint what is hidden: arrow keys move the brush, space paints, shift and arrow keys paint a line."></canvas><i data-part="brush"></i></div>
+      <div><p class="title">Paint what is hidden</p>
+        <fieldset class="counts"><legend>The brush</legend>${choice("brush", 0, "hides")}${choice("brush", 1, "reveals")}</fieldset>
+        <fieldset class="counts"><legend>Visible quadrants</legend>${[1, 2, 3].map(n => choice("q", n, n)).join("")}</fieldset>
+        <p class="buttons"><button type="button" data-do="hideAll">Hide all</button><button type="button" data-do="showAll">Show all</button></p>
+        <p class="said">With mouse, pen or finger; or with the arrow keys and space.</p></div></div>
+    ${SLIDER("", picture("doubt", "uncertainty"))}
     <div class="panel"><p class="title">${WALL} of the ${SAMPLES} samples</p>
       <div class="wall" data-part="wall" role="img" aria-label="Samples">${'<canvas width="28" height="28"></canvas>'.repeat(WALL)}</div>
       <div class="side"><button type="button" data-do="again">Sample again</button>${fullSlider("t", "Temperature")}</div></div>
@@ -119,10 +145,10 @@ const LAYOUT = {
         <span class="baseline">baseline’s picture</span></p>
       <div class="bars" data-part="bars" role="img" aria-label="Class mix">${DIGITS.map(n => `<div><i class="cvae"></i><i class="classifier"></i><i class="baseline"></i><b>${n}</b></div>`).join("")}</div>
       <p class="said"><output data-part="mix"></output></p></div>
-    <div class="panel walk"><p class="title">A walk from the prior’s mean</p>
+    <div class="panel walk"><p class="title">A walk from the prior’s highest hill</p>
       <div class="side">${picture("walk", "one z", "cvae")}
       <div>${fullSlider("a", "First direction")}${fullSlider("b", "Second direction")}<p class="said">
-        Steps in standard deviations of the prior, along the two directions of z that change the picture most.</p></div></div></div>`,
+        Steps in standard deviations of that hill, along the two directions that change the picture most.</p></div></div></div>`,
 };
 
 const FAILED = `<p class="failed" role="alert">The networks could not be fetched (<span data-part="why"></span>).
@@ -170,6 +196,7 @@ class Demo extends HTMLElement {
     this.querySelectorAll(".tray canvas").forEach((canvas, n) => paint(canvas, this.image(n)));
     this.querySelectorAll("[name=digit]").forEach((radio, n) => radio.setAttribute("aria-label", `A ${this.digits[n]}, number ${n + 1}`));
     if (this.parts.drawing) this.listen(this.parts.drawing);
+    if (this.parts.brush) this.paintOn(this.parts.input);
     const answered = this.ask();
     performance.measure("cvae-demo ready", { start });  // since it came into view
     await answered;
@@ -180,6 +207,7 @@ class Demo extends HTMLElement {
   set(changes) {
     Object.assign(this.settings, changes);
     if ("digit" in changes) this.drawn = null;
+    if ("q" in changes) this.settings.m = "";
     if ("k" in changes) this.showMean();
     else if ("a" in changes || "b" in changes) this.showWalk();
     else this.ask();
@@ -217,20 +245,48 @@ class Demo extends HTMLElement {
       pad.addEventListener(end, () => { if (at) { at = null; this.drawn = centre(pad); this.ask(); } });
   }
 
+  hideAll() { this.set({ m: maskToText(new Uint8Array(PIXELS)) }); this.keep(); }
+
+  showAll() { this.set({ m: maskToText(new Uint8Array(PIXELS).fill(1)) }); this.keep(); }
+
+  /** What is hidden, by pointer and by keys. */
+  paintOn(canvas) {
+    const [hides] = this.querySelectorAll("[name=brush]"), { style } = this.parts.brush;
+    const place = ({ offsetX, offsetY }) => [offsetX, offsetY].map(v => v * SIDE / canvas.clientWidth);
+    let at = null, key = [SIDE / 2, SIDE / 2];
+    hides.checked = true;
+    const paintTo = (from, to) => this.set({ m: maskToText(brushed(this.mask, from, to, hides.checked ? 0 : 1)) });
+    const show = () => Object.assign(style, { left: `${100 * key[0] / SIDE}%`, top: `${100 * key[1] / SIDE}%` });
+    show();
+    canvas.addEventListener("pointerdown", event => { canvas.setPointerCapture(event.pointerId); at = place(event); paintTo(at, at); });
+    canvas.addEventListener("pointermove", event => { if (at) { const to = place(event); paintTo(at, to); at = to; } });
+    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => { if (at) { at = null; this.keep(); } });
+    canvas.addEventListener("keydown", event => {
+      const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1], " ": [0, 0] }[event.key];
+      if (!step || event.ctrlKey || event.altKey || event.metaKey) return;
+      event.preventDefault();
+      const to = key.map((v, n) => Math.min(SIDE - 0.5, Math.max(0.5, v + step[n])));
+      if (event.shiftKey || event.key === " ") { paintTo(key, to); this.keep(); }
+      key = to;
+      show();
+    });
+  }
+
   /** A new question: the baseline answers at once, then come the samples, a few between two frames. */
   async ask() {
-    const { digit, q, seed, t } = this.settings, turn = this.turn = {};
-    const image = this.drawn ?? this.image(digit), mask = visibleMask(q), x = hide(image, mask);
+    const { digit, q, m, seed, t } = this.settings, turn = this.turn = {};
+    const image = this.drawn ?? this.image(digit), mask = textToMask(m) ?? visibleMask(q), x = hide(image, mask);
     const prior = this.nets.prior(x), generate = this.nets.generation(x), guess = this.nets.baseline(x);
-    const next = normals(seed), sum = new Float32Array(PIXELS), mix = new Float32Array(10), wall = this.parts.wall?.children ?? [];
+    const uniform = uniforms(seed), next = normals(uniform), size = prior.hills[0].mean.length;
+    const sum = new Float32Array(PIXELS), squares = new Float32Array(PIXELS), mix = new Float32Array(10), wall = this.parts.wall?.children ?? [];
     Object.assign(this, { x, mask, prior, generate, guess, axes: null });
     this.answer = { means: [], distances: [], single: 0 };
     this.setAttribute("aria-busy", "true");
     this.showQuestion(image);
     let start = performance.now();
     for (let n = 1; n <= SAMPLES; n++) {
-      const sample = generate(latent(prior, new Float32Array(prior.mean.length).map(() => t * next())));
-      for (let i = 0; i < PIXELS; i++) sum[i] += sample[i];
+      const hill = pick(prior, uniform()), sample = generate(latent(prior, Array.from({ length: size }, () => t * next()), hill));
+      for (let i = 0; i < PIXELS; i++) { sum[i] += sample[i]; squares[i] += sample[i] ** 2; }
       const mean = sum.map(v => v / n), { means, distances } = this.answer;
       this.answer.single += (distance(sample, guess, mask) ** 2 - this.answer.single) / n;
       distances.push(distance(means[means.push(mean) - 1], guess, mask));
@@ -239,6 +295,7 @@ class Demo extends HTMLElement {
       if (performance.now() - start > WORK) {
         this.showMean();
         this.showMix(mix.map(v => v / n));
+        this.showDoubt(sum, squares, n);
         await nextFrame();
         if (turn !== this.turn) return;  // another question has come
         start = performance.now();
@@ -246,14 +303,15 @@ class Demo extends HTMLElement {
     }
     this.showMean();
     this.showMix(mix.map(v => v / SAMPLES), true);
+    this.showDoubt(sum, squares, SAMPLES);
     this.showWalk();
     this.setAttribute("aria-busy", "false");
   }
 
   showQuestion(image) {
     const { settings, parts, x, mask, guess } = this, whole = this.drawn ? "your drawing" : `truth: a ${this.digits[settings.digit]}`;
-    for (const radio of this.querySelectorAll("[type=radio]"))
-      radio.checked = Number(radio.value) === settings[radio.name] && !(this.drawn && radio.name === "digit");
+    for (const radio of this.querySelectorAll("[name=digit], [name=q]"))
+      radio.checked = Number(radio.value) === settings[radio.name] && !(radio.name === "digit" ? this.drawn : settings.m);
     for (const name of ["k", "t", "a", "b"]) {
       const range = this.querySelector(`[name=${name}]`);
       if (range) range.value = name === "k" ? KS.findLastIndex(k => k <= settings.k) : settings[name];
@@ -271,7 +329,7 @@ class Demo extends HTMLElement {
   showMean() {
     const { parts, x, mask, settings, answer: { means, distances, single } } = this, k = Math.min(settings.k, means.length);
     if (!k) return;
-    const alone = Math.sqrt(single), top = 1.1 * Math.max(...distances), now = distances[k - 1];
+    const alone = Math.sqrt(single), top = 1.1 * Math.max(...distances) || 1, now = distances[k - 1];
     const place = (d, n) => `${Math.log2(n + 1).toFixed(3)} ${(1 - d / top).toFixed(4)}`;
     const path = upTo => `M${distances.slice(0, upTo).map(place).join("L")}`;
     paint(parts.mean, join(x, means[k - 1], mask));
@@ -281,7 +339,7 @@ class Demo extends HTMLElement {
     parts.all.setAttribute("d", path());
     parts.past.setAttribute("d", path(k));
     Object.assign(parts.dot.style, { left: `${100 * Math.log2(k) / 8}%`, top: `${100 * (1 - now / top)}%` });
-    parts.distance.value = `Distance to the baseline’s picture: ${now.toFixed(3)}, which is ${(now / alone).toFixed(2)} times that of single samples (${alone.toFixed(3)}).`;
+    parts.distance.value = !alone ? "Nothing is hidden, so there is nothing to draw." : `Distance to the baseline’s picture: ${now.toFixed(3)}, which is ${(now / alone).toFixed(2)} times that of single samples (${alone.toFixed(3)}).`;
   }
 
   /** The digits that the samples show, beside what two classifiers say; in words when all samples are there. */
@@ -299,13 +357,18 @@ class Demo extends HTMLElement {
     this.parts.mix.value = `The samples show ${words(mix)}. Samples and classifier differ by ${apart.toFixed(2)} (total variation).`;
   }
 
+  /** Where the first n samples differ. */
+  showDoubt(sum, squares, n) {
+    if (this.parts.doubt) paintDoubt(this.parts.doubt, this.x, squares.map((v, i) => Math.max(0, v / n - (sum[i] / n) ** 2)));
+  }
+
   /** The picture at a place in the latent space. */
   showWalk() {
     const { parts, settings: { a, b }, x, mask, prior, generate } = this;
     if (!parts.walk) return;
     this.axes ??= directions(generate, prior, mask);
     const [first, second] = this.axes;
-    paint(parts.walk, join(x, generate(latent(prior, first.map((v, i) => a * v + b * second[i]))), mask));
+    paint(parts.walk, join(x, generate(latent(prior, first.map((v, i) => a * v + b * second[i]), pick(prior))), mask));
     parts["a-value"].textContent = a.toFixed(2);
     parts["b-value"].textContent = b.toFixed(2);
   }

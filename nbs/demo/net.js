@@ -3,12 +3,21 @@
 
 export const SIDE = 28, PIXELS = SIDE * SIDE;
 
-/** Which pixels are visible: bottom left, with 2 quadrants top left too, with 3 top right too. */
+/** Which pixels quadrants leave visible: bottom left, with 2 quadrants top left too, with 3 top right too. */
 export function visibleMask(quadrants) {
   return Uint8Array.from({ length: PIXELS }, (_, i) => {
     const top = i < PIXELS / 2, right = i % SIDE >= SIDE / 2;
     return quadrants >= (top ? (right ? 3 : 2) : (right ? 4 : 1));
   });
+}
+
+/** A mask as text for a link, 6 pixels a character, and back; null for text that is none. */
+const CODE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", PER = 6, LENGTH = Math.ceil(PIXELS / PER);
+export const maskToText = mask => Array.from({ length: LENGTH }, (_, n) =>
+  CODE[mask.subarray(n * PER, (n + 1) * PER).reduce((bits, visible, i) => bits | visible << i, 0)]).join("");
+export function textToMask(text) {
+  const bits = [...text ?? ""].map(c => CODE.indexOf(c));
+  return bits.length === LENGTH && !bits.includes(-1) ? Uint8Array.from({ length: PIXELS }, (_, i) => bits[Math.floor(i / PER)] >> i % PER & 1) : null;
 }
 
 /** The image with its hidden pixels marked -1. */
@@ -17,21 +26,23 @@ export const hide = (image, mask) => image.map((pixel, i) => mask[i] ? pixel : -
 /** Visible pixels from one image, hidden ones from another. */
 export const join = (visible, hidden, mask) => visible.map((pixel, i) => mask[i] ? pixel : hidden[i]);
 
-/** Root mean square difference over the hidden pixels. */
+/** Root mean square difference over the hidden pixels; 0 if there are none. */
 export function distance(a, b, mask) {
   let sum = 0, count = 0;
   for (let i = 0; i < a.length; i++) if (!mask[i]) { sum += (a[i] - b[i]) ** 2; count++; }
-  return Math.sqrt(sum / count);
+  return Math.sqrt(sum / (count || 1));
 }
 
-/** A repeatable stream of numbers from the standard normal distribution (mulberry32, Box and Muller). */
-export function normals(seed) {
-  const uniform = () => {
-    seed = seed + 0x6D2B79F5 | 0;
-    let t = Math.imul(seed ^ seed >>> 15, seed | 1);
-    t ^= t + Math.imul(t ^ t >>> 7, t | 61);
-    return ((t ^ t >>> 14) >>> 0) / 2 ** 32;
-  };
+/** A repeatable stream of numbers between 0 and 1 (mulberry32). */
+export const uniforms = seed => () => {
+  seed = seed + 0x6D2B79F5 | 0;
+  let t = Math.imul(seed ^ seed >>> 15, seed | 1);
+  t ^= t + Math.imul(t ^ t >>> 7, t | 61);
+  return ((t ^ t >>> 14) >>> 0) / 2 ** 32;
+};
+
+/** A stream of numbers from the standard normal distribution (Box and Muller), made of one of uniform numbers. */
+export function normals(uniform) {
   return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 
@@ -54,6 +65,7 @@ const HALVES = Float32Array.from({ length: 2 ** 16 }, (_, bits) => {  // all flo
   return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction) : 2 ** -14 * fraction);
 });
 
+const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
 const sigmoid = array => array.map(v => 1 / (1 + Math.exp(-v)));
 const silu = array => array.map(v => v / (1 + Math.exp(-v)));
 
@@ -91,6 +103,9 @@ function rest(layers, x) {
   return x;
 }
 
+/** Linear layers with SiLU between them; `first` is what the first one gives. */
+const dense = (layers, first) => layers.slice(1).reduce((x, { linear: layer }) => linear(layer, silu(x), layer.bias.data), first);
+
 const mlp = (layers, x) => rest(layers, linear(layers[0].linear, x, layers[0].linear.bias.data));
 
 /** A convolution with stride 2 and without padding: a linear layer on each patch of an image of several channels. */
@@ -122,7 +137,8 @@ function nest(tensors) {
 
 /** The networks, as functions of images. */
 export function networks(tensors) {
-  const { baseline, prior, generation, classifier, reader } = nest(tensors);
+  const { baseline, prior, places, couplings, generation, classifier, reader } = nest(tensors);
+  const dim = places.hills.shape[1];
   return {
     /** The baseline's picture: of each pixel, the probability of ink. */
     baseline: x => sigmoid(mlp(baseline, x)),
@@ -130,10 +146,19 @@ export function networks(tensors) {
     /** The digit from the visible pixels alone: ten probabilities. */
     classify: x => softmax(mlp(classifier, x)),
 
-    /** The prior network p(z|x): mean and scale of each dimension. */
+    /** The prior p(z|x): hills with their weights, means and scales, and the `bend` that takes a place on one of them to z. */
     prior(x) {
-      const both = mlp(prior, x), n = both.length / 2;
-      return { mean: both.slice(0, n), scale: both.slice(n).map(Math.exp) };
+      const outputs = mlp(prior, x), width = 1 + 2 * dim, features = outputs.subarray(outputs.length - dim);
+      const hills = Array.from({ length: places.hills.shape[0] }, (_, n) => {
+        const [logit, ...rest] = outputs.subarray(n * width, (n + 1) * width);
+        return { logit, mean: rest.slice(0, dim).map((v, i) => v + places.hills.data[n * dim + i]), scale: rest.slice(dim).map(v => Math.exp(clamp(v, -10, 10))) };
+      });
+      const seen = couplings.map(([{ linear: first }]) => linear(first, features, first.bias.data)), kept = dim >> 1;
+      const bend = place => couplings.reduce((z, layers, n) => {
+        const first = layers[0].linear, moved = dense(layers, linear(first, z.subarray(0, kept), seen[n], dim));
+        return z.map((v, i) => i < kept ? v : moved[i - kept] + Math.exp(clamp(moved[i + dim - 2 * kept], -5, 3)) * v).reverse();
+      }, place);
+      return { weights: softmax(hills.map(hill => hill.logit)), hills, bend };
     },
 
     /** The generation network p(y|x,z) as a function of z; what x adds to its first layer is computed once. */
@@ -151,13 +176,22 @@ export function networks(tensors) {
   };
 }
 
-/** z = mean + scale * noise: a place in the latent space, `noise` standard deviations of the prior away from its mean. */
-export const latent = ({ mean, scale }, noise) => mean.map((m, i) => m + scale[i] * noise[i]);
+/** The number of a hill, drawn in proportion to the weights by a uniform number; without one, the heaviest. */
+export function pick({ weights }, uniform) {
+  if (uniform === undefined) return weights.indexOf(Math.max(...weights));
+  const n = weights.findIndex(weight => (uniform -= weight) < 0);
+  return n < 0 ? weights.length - 1 : n;
+}
 
-/** The two directions of noise along which the picture changes most: what `generation` does one standard deviation to
-    either side along each dimension of z, and of that matrix the first two right singular vectors, by power iteration. */
+/** A place in the latent space: on one hill, `noise` standard deviations from its top, then bent. */
+export const latent = ({ hills, bend }, noise, hill) =>
+  bend(Float32Array.from(noise, (v, i) => hills[hill].mean[i] + hills[hill].scale[i] * v));
+
+/** The two directions on the heaviest hill along which the picture changes most: what `generation` does one standard deviation
+    to either side along each dimension, and of that matrix the first two right singular vectors, by power iteration. */
 export function directions(generation, prior, mask) {
-  const size = prior.mean.length, axis = (n, step) => latent(prior, Float32Array.from(prior.mean, (_, i) => i === n ? step : 0));
+  const hill = pick(prior), size = prior.hills[hill].mean.length;
+  const axis = (n, step) => latent(prior, Array.from({ length: size }, (_, i) => i === n ? step : 0), hill);
   const changes = Array.from({ length: size }, (_, n) => {
     const up = generation(axis(n, 1)), down = generation(axis(n, -1));
     return up.map((v, i) => mask[i] ? 0 : v - down[i]);
