@@ -23,9 +23,11 @@ from cvae_tutorial.kit.drawing import plot_history, show_digits
 from cvae_tutorial.kit.fitting import fit
 from cvae_tutorial.kit.mnist import load_digits, load_mnist
 from cvae_tutorial.kit.pairs import Pairs, check_pairs, choose_device, random_rows, split_pairs
+from cvae_tutorial.kit.pictures import find_ink, find_place
+from cvae_tutorial.masks import complete_masked, draw_masks, hide, load_masked
 from cvae_tutorial.proportions import class_mix, class_scores, follower_shares, make_followers
 from cvae_tutorial.reader import DigitClassifier, doubtful, train_classifier
-from cvae_tutorial.reports.demo import demo, hide_quadrants
+from cvae_tutorial.reports.demo import demo
 from cvae_tutorial.reports.measures import evaluate, measure_variant
 from cvae_tutorial.reports.reproduce import reproduce
 from cvae_tutorial.reports.run import run
@@ -88,7 +90,8 @@ REFUSED = {
     "a random part larger than the whole": (lambda: random_rows(3, 4), *of_value("count .* at most 3, not 4")), "a mark that the CVAE does not know": (lambda: kl_weighted_loss(cvae)(x, torch.full((3, 588), 9.)), *of_value("support")),
     "a weight of -1": (lambda: kl_weighted_loss(cvae, -1), *of_type("weight")), "a share of 2": (lambda: hybrid_loss(cvae, 2), *of_type("share")), "a reader trained on nothing": (lambda: train_classifier(None), *of_type("pairs")),
     "a variant of another name": (lambda: measure_variant("best", pairs, net), *of_value("name must be .*, not 'best'")), "0 weights of importance": (lambda: importance_weighted_loss(cvae, 0), *of_type("samples")),
-    "counts of nothing": (lambda: hide_quadrants(images, ()), *of_value("counts")), "epochs 0 of a run": (lambda: run(data="sample", epochs=0), *of_value("epochs")), "epochs 0 of the demo": (lambda: demo("sample", 0), *of_type("epochs")),
+    "a kind of mask that there is not": (lambda: draw_masks(3, mixture=dict(stars=1.)), *of_value("a kind of mask must be .*, not 'stars'")), "0 masks": (lambda: draw_masks(0), *of_type("count")), "a mask of numbers": (lambda: hide(images, torch.ones(28, 28)), *of_type("visible")), "a mask of another size": (lambda: complete_masked(load_masked()[1], images, torch.ones(14, 14, dtype=torch.bool)), *of_type("visible")),
+    "epochs 0 of a run": (lambda: run(data="sample", epochs=0), *of_value("epochs")), "epochs 0 of the demo": (lambda: demo("sample", 0), *of_type("epochs")),
     "count 0 of reproduce": (lambda: reproduce("results", data="sample", count=0), *of_value("count")), "none of the choices": (lambda: check_choice("way", "up", ["left", "right"]), *of_value("way must be 'left' or 'right', not 'up'")),
     "too few pairs to deal": (lambda: split_pairs(x, y), *of_value("7 rows at least, not 3")), "x and y to deal of other lengths": (lambda: split_pairs(x, y[:2]), *of_type("y")), "infinity to deal": (lambda: split_pairs(None, torch.full((9, 2), inf)), *of_value("y must hold finite")),
     "x and y of other lengths": (lambda: join_quadrants(x, y[:2], 1), RuntimeError, "broadcast"), "targets of another number": (lambda: MaskedBCELoss()(y, x), RuntimeError, "shape .*3, 588.* invalid"),
@@ -150,7 +153,7 @@ CALLS = [  # a function, and what its arguments are drawn from
     (density_and_coverage, tensors, tensors, numbers), (lead_parts, st.just(NET), st.just(SOME), tensors, tensors), (neighbor_correlation, tensors, quadrants), (shared_variance, tensors),
     (class_mix, st.just(SOME), st.just(reader), tensors, quadrants, numbers), (doubtful, st.just(reader), tensors), (reader.features, tensors), (follower_shares, st.just(SOME), st.just(reader), tensors, numbers), (latent_use, st.just(SOME), tensors, tensors, numbers),
     (make_followers, tensors, tensors, numbers), (floor_and_variance, st.dictionaries(st.integers(1, 9), st.floats(0, 9), max_size=3)), (kl_weighted_loss, st.just(SOME), numbers), (write_digits, st.just(SOME), tensors),
-    (shift_images, tensors), (shift_digits, rows, rows), (hide_quadrants, tensors, st.lists(quadrants, max_size=3).map(tuple)), (hybrid_loss, st.just(SOME), numbers), (importance_weighted_loss, st.just(SOME), numbers),
+    (shift_images, tensors), (shift_digits, rows, rows), (hide, tensors, only_tensors), (draw_masks, numbers, numbers), (find_ink, tensors), (lambda image: find_place(find_ink(image)), tensors), (hybrid_loss, st.just(SOME), numbers), (importance_weighted_loss, st.just(SOME), numbers),
 ]
 DOCUMENTED = {load_mnist: FileNotFoundError, choose_device: RuntimeError, masked_loss: RuntimeError,  # and FloatingPointError, where a loss is not finite
               join_quadrants: (RuntimeError, AnnotationError), shift_digits: RuntimeError}  # x and y that do not broadcast, NaN for a number of quadrants

@@ -160,13 +160,15 @@ def test_exercises_state_what_the_page_shows(demo):
     exercises = (ROOT / "nbs/15_demo.ipynb").read_text(encoding="utf-8").partition("## Exercises")[2]
     def said(query): return demo(query).locator("[data-part=distance]").inner_text()
     def numbers(query): return [float(n) for n in re.findall(r"0\.\d{3}", said(query))]
-    (flat, _), stated = numbers("?t=0&k=9"), []
+    stated = []
     for seed in 0, 1:
-        (many, one), (some, _) = numbers(f"?seed={seed}&k=256"), numbers(f"?seed={seed}&k=16")
+        (many, one), (some, _) = numbers(f"?digit=2&seed={seed}&k=256"), numbers(f"?digit=2&seed={seed}&k=16")
         v = (one**2 - many**2) / (1 - 1 / 256)
         stated += [*([one, many] if seed == 0 else []), *[(one**2 - v + v / 16)**.5, some][::1 if seed == 0 else -1]]
-    assert [float(n) for n in re.findall(r"0\.\d{3}", exercises)] == pytest.approx([flat, *stated], abs=6e-4)
-    shares = [re.search(r"\b4 \((\d+) %\)", demo(f"?t={t}").inner_text("[data-part=mix]"))[1] for t in (1, 2)]
+    assert [float(n) for n in re.findall(r"0\.\d{3}", exercises)] == pytest.approx(stated, abs=6e-4)
+    mixes = [re.findall(r"\d \(\d+ %\)", demo(f"?t={t}").inner_text("[data-part=mix]")) for t in (0, 1)]
+    assert re.findall(r"\d \(\d+ %\)", exercises) == [*mixes[0], *mixes[1]]
+    shares = [re.search(r"\b9 \((\d+) %\)", demo(f"?t={t}").inner_text("[data-part=mix]"))[1] for t in (1, 2)]
     assert "from {} % to {} %".format(*shares) in exercises
 
 

@@ -11,7 +11,7 @@ from nbdev.config import get_config
 
 NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
 STORY = [path for path in NOTEBOOKS if path.stem[0] in "01"]  # the tutorial, in its order
-ROOMS = {"kit": [path for path in NOTEBOOKS if path.stem[0] == "2"], "reports": [path for path in NOTEBOOKS if path.stem[0] == "3"]}  # what stands behind it
+ROOMS = {"kit": [path for path in NOTEBOOKS if path.stem[0] == "2"], "reports": [path for path in NOTEBOOKS if path.stem[0] in "34"]}  # what stands behind it
 each_page = pytest.mark.parametrize("path", STORY, ids=lambda path: path.stem)
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 

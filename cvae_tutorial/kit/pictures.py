@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.functional import resized_crop
 
-from .checks import typed
+from .checks import check_values, typed
 
 # %% ../../nbs/28_kit_pictures.ipynb #5520c6ea
 @typed
@@ -45,6 +45,7 @@ def find_ink(
     grey:Float[Tensor, "height width"],
 ) -> Float[Tensor, "height width"]: # 0 paper, 1 ink; ValueError if there is neither
     "How much each pixel differs from the paper"
+    check_values("grey", grey, 0, 1)
     if min(grey.shape) < 8:
         raise ValueError(f"the picture must be at least 8 pixels wide and high, not "
                          f"{grey.shape[1]} by {grey.shape[0]}")
