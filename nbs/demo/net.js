@@ -135,27 +135,30 @@ function nest(tensors) {
   return lists(tree);
 }
 
+/** What the networks see: ink less the mean of MNIST, `INK` in cvae_tutorial/masks.py, and 0 where it is hidden. */
+const seen = x => x.map(v => v < 0 ? 0 : v - 0.13);
+
 /** The networks, as functions of images. */
 export function networks(tensors) {
   const { baseline, prior, places, couplings, generation, classifier, reader } = nest(tensors);
   const dim = places.hills.shape[1];
   return {
     /** The baseline's picture: of each pixel, the probability of ink. */
-    baseline: x => sigmoid(mlp(baseline, x)),
+    baseline: x => sigmoid(mlp(baseline, seen(x))),
 
     /** The digit from the visible pixels alone: ten probabilities. */
-    classify: x => softmax(mlp(classifier, x)),
+    classify: x => softmax(mlp(classifier, seen(x))),
 
     /** The prior p(z|x): hills with their weights, means and scales, and the `bend` that takes a place on one of them to z. */
     prior(x) {
-      const outputs = mlp(prior, x), width = 1 + 2 * dim, features = outputs.subarray(outputs.length - dim);
+      const outputs = mlp(prior, seen(x)), width = 1 + 2 * dim, features = outputs.subarray(outputs.length - dim);
       const hills = Array.from({ length: places.hills.shape[0] }, (_, n) => {
         const [logit, ...rest] = outputs.subarray(n * width, (n + 1) * width);
         return { logit, mean: rest.slice(0, dim).map((v, i) => v + places.hills.data[n * dim + i]), scale: rest.slice(dim).map(v => Math.exp(clamp(v, -10, 10))) };
       });
-      const seen = couplings.map(([{ linear: first }]) => linear(first, features, first.bias.data)), kept = dim >> 1;
+      const given = couplings.map(([{ linear: first }]) => linear(first, features, first.bias.data)), kept = dim >> 1;
       const bend = place => couplings.reduce((z, layers, n) => {
-        const first = layers[0].linear, moved = dense(layers, linear(first, z.subarray(0, kept), seen[n], dim));
+        const first = layers[0].linear, moved = dense(layers, linear(first, z.subarray(0, kept), given[n], dim));
         return z.map((v, i) => i < kept ? v : moved[i - kept] + Math.exp(clamp(moved[i + dim - 2 * kept], -5, 3)) * v).reverse();
       }, place);
       return { weights: softmax(hills.map(hill => hill.logit)), hills, bend };
@@ -163,8 +166,8 @@ export function networks(tensors) {
 
     /** The generation network p(y|x,z) as a function of z; what x adds to its first layer is computed once. */
     generation(x) {
-      const first = generation[0].linear, seen = linear(first, x, first.bias.data, first.weight.shape[1] - x.length);
-      return z => sigmoid(rest(generation, linear(first, z, seen)));
+      const first = generation[0].linear, given = linear(first, seen(x), first.bias.data, first.weight.shape[1] - x.length);
+      return z => sigmoid(rest(generation, linear(first, z, given)));
     },
 
     /** The digit that a whole image shows: ten probabilities. */
