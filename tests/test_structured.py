@@ -53,14 +53,17 @@ def exported() -> set[str]:
     return {name for module in modules for name in module.__all__}
 
 
-def test_how_to_is_short_and_uses_exported_names():
-    "With its imports under 30 lines. That it runs and what it finds is asserted in the notebook, which nbdev_test runs."
-    code = [cell["source"] for cell in cells(ROOT / "nbs/18_structured.ipynb") if cell["cell_type"] == "code"]
-    how_to, = (source for source in code if source.startswith("# how-to"))
+@pytest.mark.parametrize("page, first, most, called", [
+    ("18_structured", "# how-to", 30, {"split_pairs", "train_cvae", "estimate_nll"}),
+    ("14_masks", "# inpainting", 40, {"Pairs", "draw_masks", "train_masked", "complete_masked"})])
+def test_how_to_is_short_and_uses_exported_names(page, first, most, called):
+    "With its imports. That it runs and what it finds is asserted in the notebook, which nbdev_test runs."
+    code = [cell["source"] for cell in cells(ROOT / f"nbs/{page}.ipynb") if cell["cell_type"] == "code"]
+    how_to, = (source for source in code if source.startswith(first))
     imports = next(source for source in code if "from cvae_tutorial" in source)
     lines = [line for line in [*imports.splitlines(), *how_to.splitlines()] if line.strip()]
-    assert len(lines) < 30
+    assert len(lines) < most
     names = [node for node in ast.walk(ast.parse(how_to)) if isinstance(node, ast.Name)]
     made = {node.id for node in names if isinstance(node.ctx, ast.Store)}
     used = {node.id for node in names} - made - set(dir(builtins)) - {"torch", "demonstrate"}  # the last stands for one's pairs
-    assert {"split_pairs", "train_cvae", "estimate_nll"} <= used <= exported()
+    assert called <= used <= exported()
