@@ -65,5 +65,6 @@ def test_how_to_is_short_and_uses_exported_names(page, first, most, called):
     assert len(lines) < most
     names = [node for node in ast.walk(ast.parse(how_to)) if isinstance(node, ast.Name)]
     made = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    made |= {name for node in ast.walk(ast.parse(how_to)) for name in (getattr(node, "arg", None), isinstance(node, ast.FunctionDef) and node.name) if name}
     used = {node.id for node in names} - made - set(dir(builtins)) - {"torch", "demonstrate"}  # the last stands for one's pairs
     assert called <= used <= exported()
