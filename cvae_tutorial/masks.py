@@ -43,7 +43,7 @@ def hide(
 @torch.no_grad()
 @typed
 def complete_masked(
-    cvae:CVAE, images:Float[Tensor, "batch height width"],
+    cvae, images:Float[Tensor, "batch height width"], # a CVAE, or what samples like one
     visible:Bool[Tensor, "*batch height width"], # one mask for all, or one for each
     num_samples:PositiveInt=1, *, means:bool=True, # False: a coin tossed for each pixel
 ) -> Float[Tensor, "{num_samples} batch height width"]:

@@ -1,11 +1,17 @@
 "One network for every mask"
+import shutil
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from cvae_tutorial.data import visible_mask
+from cvae_tutorial.kit.files import ASSETS, load_results
 from cvae_tutorial.kit.pairs import Pairs
 from cvae_tutorial.masks import MIXTURE, complete_masked, draw_masks, get_images, hide, load_masked, masked_nll, train_masked
 from cvae_tutorial.reader import load_classifier
+from cvae_tutorial.reports.masks import marks_table, masked_nets, measure_consistency, quadrants_table, run_masks
+from cvae_tutorial.reports.reproduce import Runs
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +91,39 @@ def test_pictures_of_another_size_learn():
     top = torch.tensor([[True]*6]*2 + [[False]*6]*3)
     made = complete_masked(cvae, data["val"].x, top)[0]
     assert ((made > .5) == data["val"].x)[:, 2:].float().mean() > .97
+
+
+def test_the_runs_resume_and_their_records_say_what_they_are(tmp_path):
+    "All of it at small scale: every table of the page, and the nets for the package; a second call reads what the first made"
+    shutil.copy(ASSETS / "classifier.safetensors", tmp_path / "sample-classifier.safetensors")
+    runs = Runs(tmp_path, "sample", 1, "cpu", count=20)
+    few = {split: Pairs(d.x[:300], d.y[:300], d.digits[:300], d.source) for split, d in get_images("sample").items()}
+    assert masked_nets(runs, 0) == {}
+    made = run_masks(runs, few, 0)
+    assert [(r["model"], r["quadrants"], r["epochs"]) for r in made["train"]] == [
+        ("baseline, any mask", 0, 2), ("CVAE, any mask", 0, 2), *(("CVAE, one mask", n, 2) for n in (1, 2, 3))]
+    assert {(r["model"], r["estimator"]) for r in made["quadrants"]} == {("baseline, any mask", "bce"), *(
+        (model, estimator) for model in ("CVAE, any mask", "CVAE, one mask") for estimator in ("is", "elbo", "prior_mc"))}
+    assert "| CVAE, one for every mask | " in quadrants_table(load_results("mnist/scores"), made["quadrants"])
+    assert {r["series"]: r["hidden"] for r in made["shares"] if r["share"] == 0} == {"pixels": 784, "curtain": 784}
+    assert all(0 <= r[key] <= 1 for r in made["shares"] for key in ("right", "known", "doubtful")) and all(r["data"] == "sample" for r in made["shares"])
+    hidden = [r["hidden"] for r in made["shares"] if r["series"] == "curtain"]
+    assert hidden == sorted(hidden, reverse=True) and made["consistency"][0]["count"] == 20
+    assert [r["mark"] for r in made["marks"]] == ["-1", "0"] and marks_table(made["marks"]).count("\n") == 5
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert run_masks(runs, few, 0) == made and {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_two_ways_to_one_answer_agree_where_there_is_one_joint(nets, holds):
+    "An oracle whose pictures are all ink or all paper: it tosses a coin, unless it sees the top right; one that then says ink in any case is caught"
+    torch.manual_seed(0)
+    digits = get_images("sample")["test"].x[:40]
+
+    def sample(x, num_samples, means=True):
+        corner = x[:, 27]
+        ink = torch.where(corner == 0, torch.rand(num_samples, len(x)).round(), (corner > 0).float() if holds else 1.)
+        return ink[..., None].expand(-1, -1, 784)
+    found = measure_consistency(nets[0], SimpleNamespace(sample=sample), load_classifier(), Pairs(digits, None, None, "oracle"), count=40)
+    assert found["noise"] < .06 and found["single"] == pytest.approx(.5, abs=.02)
+    assert found["apart"] < .2 if holds else found["apart"] == pytest.approx(.5, abs=.05)

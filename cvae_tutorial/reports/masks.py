@@ -159,7 +159,7 @@ def measure_shares(
 # %% ../../nbs/35_report_masks.ipynb #7687fe96
 @torch.no_grad()
 def measure_consistency(
-    baseline, cvae:CVAE, reader:DigitClassifier, test:Pairs, # whole images
+    baseline, cvae, reader:DigitClassifier, test:Pairs, # whole images
     count:int=200, samples:int=16, seed:int=0, # samples squared for each mean picture
 ) -> dict: # root mean square differences of a pixel of the top left quadrant; shares
     "The mean picture directly, and by averaging over the rest"
