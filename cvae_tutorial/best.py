@@ -218,8 +218,7 @@ def sample(self:DenoisingNet,
     x = x.repeat(num_samples, 1)
     place = torch.randn(len(x), self.y_dim, device=x.device)
     for n in range(steps):
-        time = x.new_full((len(x), 1), n/steps)
-        answer = 2*self.logits(x, place, time).sigmoid() - 1
+        answer = 2*self.logits(x, place, x.new_full((len(x), 1), n/steps)).sigmoid() - 1
         place = place.lerp(answer, 1/(steps - n))
     return ((place + 1)/2).clamp(0, 1).unflatten(0, (num_samples, -1))
 
@@ -243,11 +242,11 @@ class NeighborCVAE(CVAE):
     "A CVAE whose pixels are drawn in turn (as in PixelVAE; Gulrajani and others, 2017)"
     @typed
     def __init__(self,
-        num_quadrant_inputs:int, z_dim:PositiveInt=50, hidden:PositiveInt=400, # 1, 2 or 3
+        num_quadrant_inputs:int, z_dim:int=50, hidden:int=400, prior:str="normal", # as `CVAE`
     ):
-        visible = 196*num_quadrant_inputs
-        super().__init__(z_dim, hidden, hidden, x_dim=visible, y_dim=784 - visible)
-        self.config = dict(num_quadrant_inputs=num_quadrant_inputs, z_dim=z_dim, hidden=hidden)
+        seen, config = 196*num_quadrant_inputs, dict(z_dim=z_dim, hidden=hidden, prior=prior)
+        super().__init__(z_dim, hidden, hidden, x_dim=seen, y_dim=784 - seen, prior=prior)
+        self.config = dict(num_quadrant_inputs=num_quadrant_inputs, **config)
         self.pixels = PixelNet(num_quadrant_inputs, 1)
 
 # %% ../nbs/13_best.ipynb #1bdb781b
@@ -286,9 +285,16 @@ def floored_loss(cvae:CVAE, floor:NonNegativeFloat=0) -> Callable: # nats; loss(
 @typed
 def train_neighbors(
     pairs:dict[str, Pairs], floor:NonNegativeFloat=0, # from `get_pairs`; see `floored_loss`
+    plan:CVAE|None=None, # a trained CVAE: its networks are kept, and pixels alone learn
     *, epochs:PositiveInt=5, lr:PositiveFloat=2e-3, seed:NonNegativeInt=0, **kwargs, # `fit`
 ) -> tuple[NeighborCVAE, list[dict]]: # the net at its best validation epoch, and its history
     "Make and train a CVAE whose pixels see their neighbors; one seed gives one result"
-    def make(): return NeighborCVAE(count_quadrants(pairs["train"].x, pairs["train"].y))
+    def make():
+        kept = (plan.z_dim, plan.config["hidden_1"], plan.config["prior"]) if plan else ()
+        net = NeighborCVAE(count_quadrants(pairs["train"].x, pairs["train"].y), *kept)
+        if plan:
+            net.requires_grad_(False).pixels.requires_grad_()
+            net.load_state_dict(plan.state_dict(), strict=False) # all but the pixels
+        return net
     def make_loss(net): return floored_loss(net, floor)
     return fit_new(make, make_loss, pairs, epochs=epochs, lr=lr, seed=seed, **kwargs)

@@ -14,8 +14,9 @@ from cvae_tutorial.kit.files import load_results
 from cvae_tutorial.kit.fitting import seeded
 from cvae_tutorial.kit.pairs import Pairs, random_rows
 from cvae_tutorial.reader import load_classifier
-from cvae_tutorial.reports.families import FAMILIES, bounds_table, families_table, grey_scores
+from cvae_tutorial.reports.families import FAMILIES, bounds_table, families_table
 from cvae_tutorial.reports.families import measure_family, measure_real, neighbors_table, time_families
+from cvae_tutorial.reports.tables import grey_scores
 from cvae_tutorial.variants import black_and_white
 
 

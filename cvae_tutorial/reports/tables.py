@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BARS', 'markdown', 'mean', 'results_table', 'headline', 'draws_table', 'claims', 'over_seeds', 'count_seeds',
            'claims_table', 'reached', 'cheats_table', 'baselines_table', 'lead_table', 'variants_table',
-           'black_and_white_table', 'writers_table']
+           'black_and_white_table', 'writers_table', 'grey_scores']
 
 # %% ../../nbs/30_report_tables.ipynb #af5c19b4
 import torch
@@ -283,3 +283,15 @@ def writers_table(records:list[dict]) -> str: # Markdown; records of `measure_wr
         f"{records[0]['data']}, {records[0]['epochs']} epochs, lowest to highest of three "
         "seeds. Samples: 1,000 of each class, read by the packaged "
         "classifier. Probe and divergence: 10,000 test digits.", "tbl-writers")
+
+# %% ../../nbs/30_report_tables.ipynb #grey3002
+def grey_scores() -> dict[str, float]: # nats per image, one visible quadrant, test
+    "What the families score on grey digits, from the results that the package carries"
+    one, scores = dict(quadrants=1), load_results("mnist/scores")
+    made = load_results("mnist/families")
+    return {"baseline": mean(scores, "nll", model="baseline", **one),
+            "ten answers": mean(load_results("mnist/answers"), "nll", K=10),
+            "CVAE": mean(scores, "nll", model="cvae", estimator="is", **one),
+            "sharper CVAE": mean(load_results("mnist/sharper")["scores"], "nll", **one,
+                                 model="sharper CVAE", estimator="is"),
+            "autoregressive": mean(made["bounds"], "nll", rounded=False, **one)}
