@@ -32,7 +32,7 @@ INK = .13 # the mean of MNIST's pixels
 @typed
 def hide(
     images:Float[Tensor, "batch height width"],     # in 0..1
-  visible:Bool[Tensor, "*batch height width"],    # one mask for all, or one for each
+    visible:Bool[Tensor, "*batch height width"], # one mask for all, or one for each
 ) -> tuple[Float[Tensor, "batch pixels"], Float[Tensor, "batch pixels"]]: # x, y
     "What is seen, less the mean ink and 0 elsewhere; and what must be drawn, -1 elsewhere"
     visible = visible.to(images.device)
@@ -123,11 +123,13 @@ def fit_masked(
 ) -> list[dict]: # history of `fit`
     "Fit with new masks in each step, and the same ones in each validation"
     size = data["train"].x.shape[1:]
-    with seeded(1): fixed = draw(256, *size)
-    def drawn(images, _): return loss(*hide(images, draw(len(images), *size)))
-    def still(images, _): return loss(*hide(images, fixed[torch.arange(len(images)) % 256]))
-    return fit(net, still, data["train"], data["val"], step_loss=drawn, augment=augment,
-               **kwargs)
+    with seeded(1): fixed = draw(256, *size) # for each validation batch, in turn
+    def train_loss(images, _): return loss(*hide(images, draw(len(images), *size)))
+    def val_loss(images, _):
+        turn = torch.arange(len(images)) % len(fixed)
+        return loss(*hide(images, fixed[turn]))
+    return fit(net, val_loss, data["train"], data["val"], step_loss=train_loss,
+               augment=augment, **kwargs)
 
 # %% ../nbs/14_masks.ipynb #b5496ac9
 @typed
@@ -146,8 +148,8 @@ def train_masked(
         return cvae, fit_masked(cvae, loss, data, epochs=epochs, lr=lr, **kwargs)
 
 # %% ../nbs/14_masks.ipynb #0e4abceb
-def masked_nll(net:BaselineNet, x:Tensor, y:Tensor) -> Tensor: # (B, pixels) twice -> (B,), nats
-    "Cross-entropy of each image over the pixels that are not marked with -1"
+def masked_nll(net:BaselineNet, x:Tensor, y:Tensor) -> Tensor: # (B, pixels) each -> (B,)
+    "Cross-entropy of each image in nats, over the pixels that are not marked with -1"
     return -PixelBernoulli(logits=net.logits(x)).log_prob(y).sum(1)
 
 @typed

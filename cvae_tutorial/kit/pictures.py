@@ -91,7 +91,8 @@ def read_digit(
     ink, hidden = find_ink(read_grey(picture)), read_grey(mask, "black")
     if hidden.shape != ink.shape:
         sizes = ["{1} by {0}".format(*v.shape) for v in (ink, hidden)]
-        raise ValueError(f"the mask must be as large as the picture, {sizes[0]}, not {sizes[1]}")
+        raise ValueError(f"the mask must be as large as the picture, {sizes[0]}, "
+                         f"not {sizes[1]}")
     placed |= ink.shape == (28, 28)
     place = (0., 0., float(max(ink.shape))) if placed else find_place(ink)
     ink, hidden = cut_out(ink, place), cut_out(hidden, place)

@@ -63,7 +63,8 @@ def main(
     "The command `cvae-tutorial`"
     args = vars(_parser().parse_args(argv))
     args["out"] = args["out"] or f"runs/q{args['quadrants']}"
-    work = dict(run=run, reproduce=reproduce, complete=complete, demo=demo)[args.pop("command")]
+    works = dict(run=run, reproduce=reproduce, complete=complete, demo=demo)
+    work = works[args.pop("command")]
     try: made = work(**args)
     except (TypeError, ValueError, OSError, RuntimeError, FloatingPointError) as error:
         print(f"cvae-tutorial: {' '.join(str(error).split())}", file=sys.stderr)

@@ -45,7 +45,8 @@ def page_weights(nets:dict[str, nn.Module]) -> dict[str, Tensor]: # from `page_n
     cvae = nets["cvae"]
     parts = {name: nets[name] for name in ("baseline", "classifier", "reader")}
     parts |= dict(prior=cvae.prior_net.net, generation=cvae.generation_net)
-    parts |= {f"couplings.{n}": coupling for n, coupling in enumerate(cvae.prior_net.couplings)}
+    couplings = enumerate(cvae.prior_net.couplings)
+    parts |= {f"couplings.{n}": coupling for n, coupling in couplings}
     weights = {f"{part}.{name}": weight for part, net in parts.items()
                for name, weight in name_layers(net).items()}
     return {"places.hills": cvae.prior_net.places.detach()} | weights

@@ -56,7 +56,8 @@ def quadrants_table(
               ("CVAE, one for every mask", records, "CVAE, any mask", "is"))
     rows = []
     for label, found, model, estimator in wanted:
-        where = dict(model=model, estimator=estimator, samples=1 if estimator == "bce" else 100)
+        samples = 1 if estimator == "bce" else 100
+        where = dict(model=model, estimator=estimator, samples=samples)
         rows.append([label, *(f"{mean(found, 'nll', quadrants=n, **where):.1f}"
                               for n in (1, 2, 3))])
     return markdown(["", "1 visible", "2 visible", "3 visible"], rows, "Nats per image over "
@@ -87,8 +88,10 @@ def train_naming(
     set_temperature(net, seen(val.x, fixed), val.digits)
     return net
 
-# %% ../../nbs/35_report_masks.ipynb #377c05df
-MARKS = {"-1": lambda x, y: torch.where(y >= 0, -1., x + INK), "0": lambda x, y: x}
+# %% ../../nbs/35_report_masks.ipynb #8d2f5494
+MARKS = {"-1, ink as it is": lambda x, y: torch.where(y >= 0, -1., x + INK),
+         "-1, ink less 0.13": lambda x, y: torch.where(y >= 0, -1., x),
+         "0, ink less 0.13": lambda x, y: x}
 
 @torch.no_grad()
 def _kinds_nll(loss, images): # mean nats for each kind of mask
@@ -97,7 +100,7 @@ def _kinds_nll(loss, images): # mean nats for each kind of mask
     return {kind: loss(*hide(images, visible)).item() for kind, visible in masks.items()}
 
 def measure_marks(data:dict[str, Pairs], epochs:int=8, seed:int=0) -> list[dict]:
-    "Nats per image with hidden pixels as -1 or 0, on validation"
+    "Nats per image for each way in which pixels come in, on validation"
     records = []
     for mark, code in MARKS.items():
         with seeded(seed):
@@ -111,8 +114,8 @@ def measure_marks(data:dict[str, Pairs], epochs:int=8, seed:int=0) -> list[dict]
 
 def marks_table(records:list[dict]) -> str: # Markdown; of `measure_marks`
     kinds = records[0]["nll"]
-    rows = [[f"as {r['mark']}", *(f"{r['nll'][kind]:.1f}" for kind in kinds)] for r in records]
-    return markdown(["hidden pixels come in", *kinds], rows, "Nats per image over the hidden "
+    rows = [[r["mark"], *(f"{r['nll'][kind]:.1f}" for kind in kinds)] for r in records]
+    return markdown(["hidden pixels as", *kinds], rows, "Nats per image over the hidden "
         "pixels, validation; baselines of 160 units, 8 epochs, one seed.", "tbl-marks")
 
 # %% ../../nbs/35_report_masks.ipynb #798fc246
@@ -160,25 +163,30 @@ def measure_shares(
 @torch.no_grad()
 def measure_consistency(
     baseline, cvae, reader:DigitClassifier, test:Pairs, # whole images
-    count:int=200, samples:int=16, seed:int=0, # samples squared for each mean picture
+    count:int=200, samples:int=256, seed:int=0, # samples for each mean picture
 ) -> dict: # root mean square differences of a pixel of the top left quadrant; shares
     "The mean picture directly, and by averaging over the rest"
     images = test.x[random_rows(len(test.x), min(count, len(test.x)))]
     one, half = visible_mask(1).to(images.device), visible_mask(2).to(images.device)
-    asked, many = half & ~one, samples**2 # the top left
-    def rms(a, b): return (a - b)[..., asked].square().mean().sqrt().item()
-    with seeded(seed):
-        direct, again = (complete_masked(cvae, images, one, many) for _ in range(2))
-        rest = complete_masked(cvae, images, one, samples).flatten(0, 1) # draws of all
-        known = one | ~half # the top left is asked once more, beside the drawn right half
-        steps = complete_masked(cvae, rest, known, samples)
-    guess = baseline(hide(images, one)[0]).view_as(images)
-    around = steps.unflatten(1, (samples, -1)).flatten(0, 1) # (many, count, 28, 28)
-    return dict(seed=seed, data=test.source, count=len(images), samples=many,
-        apart=rms(direct.mean(0), around.mean(0)), noise=rms(direct.mean(0), again.mean(0)),
-        single=rms(direct, direct.mean(0)), baseline=rms(guess, direct.mean(0)),
-        **{f"doubtful_{name}": torch.stack([doubtful(reader, part) for part in way]).mean().item()
-           for name, way in (("direct", direct), ("around", around))})
+    def rms(a, b): return (a - b)[..., half & ~one].square().mean().sqrt().item() # top left
+    def direct(): return complete_masked(cvae, images, one, samples)
+    def around(means=True): # the right half is drawn; beside it the top left is asked again
+        rest = complete_masked(cvae, images, one, samples, means=means).flatten(0, 1)
+        return complete_masked(cvae, rest, one | ~half)[0].unflatten(0, (samples, -1))
+    with seeded(seed): ways = dict(direct=[direct(), direct()], around=[around(), around()],
+                                   tossed=[around(False)])
+    mean_of = {name: [way.mean(0) for way in both] for name, both in ways.items()}
+    noise = {f"noise_{name}": rms(*mean_of[name]) for name in ("direct", "around")}
+    doubt = {name: torch.stack([doubtful(reader, p) for p in ways[name][0]]).mean(0)
+             for name in ("direct", "around")}
+    more, stderr = mean_and_stderr(doubt["around"] - doubt["direct"])
+    direct, guess = mean_of["direct"][0], baseline(hide(images, one)[0]).view_as(images)
+    return dict(seed=seed, data=test.source, count=len(images), samples=samples, **noise,
+        chance=((noise["noise_direct"]**2 + noise["noise_around"]**2)/2)**.5,
+        apart=rms(direct, mean_of["around"][0]), tossed=rms(direct, mean_of["tossed"][0]),
+        single=rms(ways["direct"][0], direct), baseline=rms(guess, direct),
+        **{f"doubtful_{name}": share.mean().item() for name, share in doubt.items()},
+        doubtful_more=more, doubtful_more_stderr=stderr)
 
 # %% ../../nbs/35_report_masks.ipynb #4a265658
 _NETS = {"baseline, any mask": (train_masked_baseline, 60),
@@ -193,8 +201,9 @@ def fit_masks(runs, model:str, data:dict[str, Pairs], quadrants:int, seed:int): 
     train, epochs = _NETS[model]
     which = f"{model.replace(',', '').replace(' ', '-')}-q{quadrants}-seed{seed}"
     settings = dict(draw=_only(quadrants)) if quadrants else {}
-    net, history = train(data, epochs=min(epochs, 2*runs.epochs), seed=seed, **settings,
-                         resume=runs.path/f"{runs.source}-{which}-epochs{runs.epochs}.progress")
+    path = runs.path/f"{runs.source}-{which}-epochs{runs.epochs}.progress"
+    net, history = train(data, epochs=min(epochs, 2*runs.epochs), seed=seed, resume=path,
+                         **settings)
     return net, dict(model=model, quadrants=quadrants, seed=seed, epochs=len(history),
                      val=min(r["val"] for r in history),
                      train_seconds=round(sum(r["seconds"] for r in history), 1))
@@ -204,13 +213,15 @@ def any_mask(runs, data:dict[str, Pairs], seed:int) -> list[tuple]: # (net, fact
     "The baseline and the CVAE for every mask"
     return [fit_masks(runs, model, data, 0, seed) for model in list(_NETS)[:2]]
 
-def _path(runs, seed): return runs.path/f"{runs.source}-masks-seed{seed}-epochs{runs.epochs}.json"
+def _path(runs, seed):
+    return runs.path/f"{runs.source}-masks-seed{seed}-epochs{runs.epochs}.json"
 
 def run_masks(runs, data:dict[str, Pairs], seed:int) -> dict[str, list[dict]]: # by subject
     "Fit and measure all of them; `runs` as `Runs`, data from `get_images`"
     def make():
         (baseline, one), (cvae, other) = any_mask(runs, data, seed)
-        test, reader, found = data["test"], runs.reader(), dict(train=[one, other], quadrants=[])
+        test, reader = data["test"], runs.reader()
+        found = dict(train=[one, other], quadrants=[])
         for n in (1, 2, 3):
             special, facts = fit_masks(runs, "CVAE, one mask", data, n, seed)
             found["train"].append(facts)
@@ -220,8 +231,10 @@ def run_masks(runs, data:dict[str, Pairs], seed:int) -> dict[str, list[dict]]: #
         naming = train_naming(data, epochs=min(runs.epochs, 40), seed=seed)
         found["shares"] = measure_shares(cvae, reader, naming, test, min(runs.count, 500),
                                          seed=seed)
-        near = measure_consistency(baseline, cvae, reader, test, min(runs.count, 200), seed=seed)
-        return found | dict(consistency=[near], marks=measure_marks(data, min(runs.epochs, 8), seed))
+        near = measure_consistency(baseline, cvae, reader, test, min(runs.count, 200),
+                                   seed=seed)
+        marks = measure_marks(data, min(runs.epochs, 8), seed)
+        return found | dict(consistency=[near], marks=marks)
     return runs.made(_path(runs, seed), make)
 
 def masked_nets(runs, seed:int) -> dict: # name -> net; none if the table was not made
