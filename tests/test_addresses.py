@@ -14,7 +14,9 @@ GONE = {  # names that no page documents any more -> why
     "save_onnx": "nobody used the ONNX file", "completion": "it was the net of that file", "completion.forward": "it was the net of that file",
     "nets": "load_net is told the class", "names": "MODELS names the two classes too", "failures": "TRAININGS: one of the three does not fail", "runs.writer": "Runs.writers reads the pairs once for all",
     "finite_sample_scores": "brier_score corrects what can be corrected without bias", "measure_controls": "Runs.followed and Runs.doses measure what it did", "runs.controls": "Runs.followed and Runs.doses", "tbl-controls": "the figure of doses took its place",
-    "demo-1": "the second heading of that name, now the only one", "run-1": "the second heading of that name, now the only one"}
+    "demo-1": "the second heading of that name, now the only one", "run-1": "the second heading of that name, now the only one",
+    "hide_quadrants": "hide takes any mask", "train_demo": "the demo has the networks of the package", "evaluate_demo": "measure_quadrants scores them", "make_vectors": "test_demo asks PyTorch itself",
+    "fig-turns": "fig-kinds shows all kinds of masks", "tbl-size": "tbl-quadrants of Hide any part", "one-pair-for-three-questions": "Hide any part is about it"}
 
 
 class Page(HTMLParser):

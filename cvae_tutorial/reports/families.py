@@ -34,7 +34,7 @@ from ..kit.pairs import Pairs, random_rows
 from ..proportions import class_mix, class_scores
 from ..reader import DigitClassifier, doubtful
 from .tables import markdown, mean
-from .trials import measure_answers
+from .trials import measure_answers, measure_critic
 from ..sharper import SHARPER
 from ..sharpness import averaging
 from ..training import shift_digits, train_cvae
@@ -277,13 +277,15 @@ def run_families(runs, seed:int) -> dict[str, list[dict]]: # families, bounds
     x, y = (v[picks].cpu() for v in (pairs["val"].x, pairs["val"].y))
     rows = {"input": join_quadrants(x, -1, 1), "truth": join_quadrants(x, y, 1)}
     rows |= {name: torch.tensor(made[name]["sample"]) for name in list(FAMILIES)[:-1]}
-    edges = "input", "truth", "sharper CVAE", "neighbors afterwards"
+    both = "sharper CVAE", "neighbors afterwards"
+    critics = {name: measure_critic(drawn_pixels(nets[name]), pairs, seed) for name in both}
+    edges = "input", "truth", *both
     for picture, shown in dict(families=list(rows)[:-1], edges=edges).items():
         save_picture({name: rows[name] for name in shown}, runs.path/f"{picture}.png")
     seconds = time_families(nets, pairs["test"].x[:1])
     real = measure_real(nets["baseline"], runs.reader(), pairs, runs.count//2)
-    return dict(families=[*(made[name]["record"] | dict(seconds=seconds[name])
-                            for name in FAMILIES), real],
+    return dict(families=[*(made[name]["record"] | dict(seconds=seconds[name],
+                            critic=critics.get(name)) for name in FAMILIES), real],
                 bounds=[run_autoregressive(runs, *which, seed) for which in BOUNDS])
 
 # %% ../../nbs/34_report_families.ipynb #fe28ec98

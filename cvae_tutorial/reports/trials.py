@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ONE_ANSWERS', 'OneAnswer', 'ConvBaseline', 'told_class', 'train_one_answer', 'measure_one_answer', 'measure_answers',
-           'answers_table', 'measure_agreement', 'measure_empty', 'measure_dose', 'measure_followers']
+           'answers_table', 'measure_critic', 'measure_agreement', 'measure_empty', 'measure_dose', 'measure_followers']
 
 # %% ../../nbs/32_report_trials.ipynb #9c4a2dda
 from dataclasses import dataclass, field, replace
@@ -177,6 +177,17 @@ def _critic_records(sources, held, pairs, seed): # of validation digits to fit, 
                                              for p in (held_real, held[name])))
         stderr = (accuracy*(1 - accuracy)/(2*len(held_x)))**.5
         yield dict(source=name, accuracy=accuracy, stderr=stderr)
+
+# %% ../../nbs/32_report_trials.ipynb #critic3201
+def measure_critic(
+    drawn, pairs:dict[str, Pairs], seed:int=0, # with `sample(x, num_samples)`; black and white
+) -> float: # 0.5: a critic cannot tell them from true completions
+    "How often a critic that is fitted to drawn pixels of validation is right on test"
+    val, test = pairs["val"], pairs["test"]
+    def images(p, y): return join_quadrants(p.x, y, count_quadrants(p.x, p.y))
+    with seeded(seed): ours = [drawn.sample(p.x, 1)[0] for p in (val, test)]
+    critic = train_critic(images(val, val.y), images(val, ours[0]), seed=seed)
+    return critic_accuracy(critic, images(test, test.y), images(test, ours[1]))
 
 # %% ../../nbs/32_report_trials.ipynb #a237d71e
 def measure_agreement(
