@@ -26,7 +26,7 @@ from .kit.mnist import load_digits
 from .kit.pairs import Pairs, choose_device
 from .training import elbo_loss, shift_images
 
-# %% ../nbs/14_masks.ipynb #b591fe69
+# %% ../nbs/14_masks.ipynb #820a10e5
 INK = .13 # the mean of MNIST's pixels
 
 @typed
@@ -39,7 +39,7 @@ def hide(
     x, y = torch.where(visible, images - INK, 0.), torch.where(visible, -1., images)
     return x.flatten(1), y.flatten(1)
 
-# %% ../nbs/14_masks.ipynb #cc73c69c
+# %% ../nbs/14_masks.ipynb #33e1fdff
 @torch.no_grad()
 @typed
 def complete_masked(
@@ -110,7 +110,7 @@ def draw_masks(
         masks[kinds == n] = _KINDS[kind](int((kinds == n).sum()), height, width)
     return masks
 
-# %% ../nbs/14_masks.ipynb #c8ca542a
+# %% ../nbs/14_masks.ipynb #83f84a79
 def shift_whole(images:Tensor, digits:Tensor) -> tuple[Tensor, Tensor]: # (B, 28, 28), (B,)
     "Move whole digits, for `fit`; see `shift_images`"
     return shift_images(images), digits
