@@ -26,9 +26,10 @@ from .kit.mnist import load_digits
 from .kit.pairs import Pairs, choose_device
 from .training import elbo_loss, shift_images
 
-# %% ../nbs/14_masks.ipynb #820a10e5
+# %% ../nbs/14_masks.ipynb #dc991cf5
 INK = .13 # the mean of MNIST's pixels
 
+# %% ../nbs/14_masks.ipynb #9ad80fd5
 @typed
 def hide(
     images:Float[Tensor, "batch height width"],     # in 0..1
@@ -66,16 +67,19 @@ def _either(mask): # half of the masks inside out
 def _quadrants(count, *size): # size: height, width
     return torch.stack([visible_mask(n, *size) for n in (1, 2, 3)])[torch.randint(3, (count,))]
 
+# %% ../nbs/14_masks.ipynb #6d7ca7d8
 def _half_planes(count, *size): # beside a line through a random point, at a random angle
     (row, column), (down, across) = _grid(*size), _points(count, size=size)
     angle = torch.rand(count, 1, 1)*2*torch.pi
     return (row - down)*angle.sin() + (column - across)*angle.cos() > 0
 
+# %% ../nbs/14_masks.ipynb #f31dd133
 def _rectangles(count, *size): # with two random points as corners
     (row, column), (down, across) = _grid(*size), _points(2, count, size=size)
     tall = (row > down.amin(0)) & (row < down.amax(0))
     return _either(tall & (column > across.amin(0)) & (column < across.amax(0)))
 
+# %% ../nbs/14_masks.ipynb #a4dc9298
 def _strokes(count, *size): # closer than 1 to 4 pixels to a line with two bends
     down, across = _points(4, count, size=size)
     corners, pixel = torch.stack([down, across]), torch.stack(_grid(*size))[:, None, None]
@@ -84,12 +88,14 @@ def _strokes(count, *size): # closer than 1 to 4 pixels to a line with two bends
     away = (pixel - a - along.clamp(0, 1)*(b - a)).square().sum(0).amin(0).sqrt()
     return _either(away < 1 + 3*torch.rand(count, 1, 1))
 
+# %% ../nbs/14_masks.ipynb #838d92c6
 def _pixels(count, *size): # each for itself; the share differs from mask to mask
     return torch.rand(count, *size) < torch.rand(count, 1, 1)
 
 def _everything(count, *size): # is hidden
     return torch.zeros(count, *size, dtype=torch.bool)
 
+# %% ../nbs/14_masks.ipynb #b42e5450
 _KINDS = {"quadrants": _quadrants, "half planes": _half_planes, "rectangles": _rectangles,
           "strokes": _strokes, "pixels": _pixels, "everything": _everything}
 
@@ -97,6 +103,7 @@ _KINDS = {"quadrants": _quadrants, "half planes": _half_planes, "rectangles": _r
 MIXTURE = {"quadrants": .4, "half planes": .14, "rectangles": .14, "strokes": .14,
            "pixels": .14, "everything": .04}
 
+# %% ../nbs/14_masks.ipynb #0f0bc027
 @typed
 def draw_masks(
     count:PositiveInt, height:PositiveInt=28, width:PositiveInt=28,
@@ -115,6 +122,7 @@ def shift_whole(images:Tensor, digits:Tensor) -> tuple[Tensor, Tensor]: # (B, 28
     "Move whole digits, for `fit`; see `shift_images`"
     return shift_images(images), digits
 
+# %% ../nbs/14_masks.ipynb #5b473a77
 def fit_masked(
     net:nn.Module, loss:Callable, # loss(x, y), nats per image, of what `hide` makes
     data:dict[str, Pairs],        # by split: x whole images (count, height, width)
@@ -152,16 +160,16 @@ def masked_nll(net:BaselineNet, x:Tensor, y:Tensor) -> Tensor: # (B, pixels) eac
     "Cross-entropy of each image in nats, over the pixels that are not marked with -1"
     return -PixelBernoulli(logits=net.logits(x)).log_prob(y).sum(1)
 
+# %% ../nbs/14_masks.ipynb #2cff12a9
 @typed
 def train_masked_baseline(
     data:dict[str, Pairs], *, hidden:PositiveInt=160, # see `train_masked`
     epochs:PositiveInt=60, seed:NonNegativeInt=0, **kwargs,
 ) -> tuple[BaselineNet, list[dict]]: # the net at its best validation epoch, and its history
     "Make and train one baseline for every mask"
-    train = data["train"].x
-    pixels = train[0].numel()
+    train, n = data["train"].x, data["train"].x[0].numel()
     with seeded(seed):
-        net = BaselineNet(hidden, hidden, x_dim=pixels, y_dim=pixels).to(train.device)
+        net = BaselineNet(hidden, hidden, x_dim=n, y_dim=n).to(train.device)
         def loss(x, y): return masked_nll(net, x, y).mean()
         return net, fit_masked(net, loss, data, epochs=epochs, **kwargs)
 
@@ -176,6 +184,7 @@ def get_images(
         return Pairs(data.images.to(device)/255, digits, digits, data.source)
     return {split: whole(load_digits(split, root)) for split in ("train", "val", "test")}
 
+# %% ../nbs/14_masks.ipynb #d0aa035f
 def load_masked(device="cpu") -> tuple[BaselineNet, CVAE]: # see `choose_device`
     "The trained baseline and CVAE for every mask inside the package"
     return tuple(load_net(ASSETS/f"{name}-any.safetensors", kind, device)

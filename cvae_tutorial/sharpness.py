@@ -45,9 +45,10 @@ def draw_means(
         part = slice(start, start + size)
         yield part, cvae.sample(x[part], samples)
 
-# %% ../nbs/06_sharpness.ipynb #c4975138
+# %% ../nbs/06_sharpness.ipynb #powers06
 POWERS = tuple(2**n for n in range(11)) # 1, 2, 4 ... 1024
 
+# %% ../nbs/06_sharpness.ipynb #c4975138
 @typed
 def averaging(
     baseline, cvae, x:Float[Tensor, "batch visible"], counts:PositiveInts=POWERS, # of K
