@@ -37,7 +37,7 @@ reproduce: .venv/ready
 	cvae-tutorial reproduce --data fashion --seeds 0 --tables sharpness --out cvae_tutorial/results/fashion
 	cvae-tutorial demo
 	cp runs/reproduce/MNIST-q1-seed0-epochs60/sharper.png nbs/images/samples.png
-	cp runs/reproduce/variants.png runs/reproduce/families.png nbs/images/
+	cp runs/reproduce/variants.png runs/reproduce/families.png runs/reproduce/edges.png nbs/images/
 	cp runs/reproduce/FashionMNIST-q1-seed0-epochs60/samples.png nbs/images/fashion.png
 	TQDM_DISABLE=1 jupyter nbconvert --to notebook --execute --inplace nbs/*.ipynb
 	nbdev_clean

@@ -32,7 +32,7 @@ INK = .13 # the mean of MNIST's pixels
 # %% ../nbs/14_masks.ipynb #9ad80fd5
 @typed
 def hide(
-    images:Float[Tensor, "batch height width"],     # in 0..1
+    images:Float[Tensor, "batch height width"],  # in 0..1
     visible:Bool[Tensor, "*batch height width"], # one mask for all, or one for each
 ) -> tuple[Float[Tensor, "batch pixels"], Float[Tensor, "batch pixels"]]: # x, y
     "What is seen, less the mean ink and 0 elsewhere; and what must be drawn, -1 elsewhere"

@@ -354,7 +354,7 @@ def test_drawn_digits_are_answered(demo):
 
 
 def test_brush_hides_and_reveals(demo):
-    "By mouse, over a digit and over a drawing; what the networks see is what is shown; a link carries the mask"
+    "By mouse; what the networks see is what is shown; a link carries the mask, and another digit keeps it"
     tab = demo()
     tab.get_by_role("button", name="Show all").click()
     tab.wait_for_selector(READY)

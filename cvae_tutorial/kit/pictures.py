@@ -93,8 +93,11 @@ def read_digit(
         sizes = ["{1} by {0}".format(*v.shape) for v in (ink, hidden)]
         raise ValueError(f"the mask must be as large as the picture, {sizes[0]}, "
                          f"not {sizes[1]}")
+    if placed and ink.shape[0] != ink.shape[1]:
+        raise ValueError("a placed picture must be a square, not "
+                         "{1} by {0}".format(*ink.shape))
     placed |= ink.shape == (28, 28)
-    place = (0., 0., float(max(ink.shape))) if placed else find_place(ink)
+    place = (0., 0., float(len(ink))) if placed else find_place(ink)
     ink, hidden = cut_out(ink, place), cut_out(hidden, place)
     if not (hidden > .5).any():
         raise ValueError("the mask hides nothing of the digit: white hides, black shows")

@@ -11,7 +11,6 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from ..baseline import BaselineNet
 from ..cvae import CVAE
@@ -76,15 +75,14 @@ def train_naming(
     train, val = data["train"], data["val"]
     with seeded(1): fixed = draw_masks(len(val.x))
     def seen(images, masks): return hide(images, masks)[0]
-    def naming(images, digits):
-        masks = draw_masks(len(images))
-        return F.cross_entropy(net.logits(seen(images, masks)), digits)
-    def still(images, digits):
-        masks = fixed[:len(images)]
-        return F.cross_entropy(net.logits(seen(images, masks)), digits)
+    def naming(masks): # count -> masks
+        def loss(images, digits):
+            return F.cross_entropy(net.logits(seen(images, masks(len(images)))), digits)
+        return loss
     with seeded(seed):
         net = BaselineNet(hidden, hidden, y_dim=10).to(train.x.device)
-        fit(net, still, train, val, step_loss=naming, augment=shift_whole, epochs=epochs)
+        fit(net, naming(lambda count: fixed[:count]), train, val, epochs=epochs,
+            step_loss=naming(draw_masks), augment=shift_whole)
     set_temperature(net, seen(val.x, fixed), val.digits)
     return net
 
