@@ -58,14 +58,14 @@ def band(name: str, modules: list[str], edges: set[tuple[str, str]], top: int) -
     x = [round(59 + step*n) for n in range(len(modules))]
     level = {n: top + 30 + 13*i for i, n in enumerate(used)}
     base = top + 34 + 13*len(used)
-    y = [base + (38 if name == "story" and n % 2 else 0) for n in range(len(modules))]  # two rows, for room
+    y = [base + 38*(n % 2) for n in range(len(modules))]  # two rows, so that no box covers its neighbor
     lines, dots = [], []
     for n in used: lines.append(f"M{x[n] + 5} {y[n]} V{level[n] + 6} q0 -6 6 -6 H{x[users[n][-1]] - 5}")
     for n in order.values():
         needs = [level[m] for m in used if n in users[m]]
         if needs: lines.append(f"M{x[n] - 5} {y[n]} V{min(needs)}")
         dots += [f'<circle cx="{x[n] - 5}" cy="{here}" r="3.5"/>' for here in needs]
-    boxes = [f'<rect x="{x[n] - 46}" y="{y[n]}" width="92" height="28" rx="6"/><text x="{x[n]}" y="{y[n] + 19}" class="name">{short(module)}</text>'
+    boxes = [f'<rect x="{x[n] - 39}" y="{y[n]}" width="78" height="28" rx="6"/><text x="{x[n]}" y="{y[n] + 19}" class="name">{short(module)}</text>'
              for module, n in order.items()]
     bottom = max(y) + 38
     return [f'<rect class="band" x="1" y="{top}" width="{width}" height="{bottom - top}" rx="10"/>', f'<g class="how"><text x="12" y="{top + 18}">{name}</text></g>',
