@@ -159,7 +159,8 @@ def answers_table(records:list[dict]) -> str: # Markdown; of `measure_answers`
             for K in sorted({r["K"] for r in records})]
     seeds = {K: len({r["seed"] for r in records if r["K"] == K}) for K in (1, 10)}
     return markdown(["K", "nats", "entropy of the weights", "price of the choice", "doubtful",
-        "feature distance"], rows, "One visible quadrant, test, nats per image; 16 epochs, "
+        "feature distance"], rows, "One visible quadrant, test, nats per image ± standard "
+        "error over the digits; 16 epochs, "
         f"for ten answers the mean of {seeds[10]} seeds, else one. Doubtful: throws in which "
         "a reader of digits sees none for sure. Feature distance: of 2,000 throws from real "
         "digits. Lower is better in both.", "tbl-answers")
