@@ -2,7 +2,7 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: tutorial test test-long site preview reproduce
+.PHONY: tutorial test test-long site preview reproduce audit
 
 # Train on one visible quadrant, print the table, draw the figure, render the website.
 tutorial: .venv/ready
@@ -32,7 +32,7 @@ preview: .venv/ready
 	python tools/preview.py
 
 # The trainings behind all tables, and every page again, on all of MNIST: hours on two cores. Bars would be saved in the notebooks.
-reproduce: .venv/ready
+reproduce: .venv/locked
 	cvae-tutorial reproduce --assets cvae_tutorial/assets
 	cvae-tutorial reproduce --data fashion --seeds 0 --tables sharpness --out cvae_tutorial/results/fashion
 	cvae-tutorial demo
@@ -43,10 +43,23 @@ reproduce: .venv/ready
 	nbdev_clean
 	python tools/readme.py
 
+# Known vulnerabilities of the versions in requirements.lock. Without --strict, what could not be looked up would count as harmless.
+audit:
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/pip install -q pip-audit==2.10.1
+	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
+
 # The hooks that keep notebooks clean and mergeable go to this checkout and this environment, not to your home.
 .venv/ready: settings.ini setup.py
 	$(PYTHON) -m venv .venv
 	python -m pip install -q -e '.[dev]'
 	[ ! -d .git ] || HOME=$(CURDIR)/.venv nbdev_install_hooks
 	[ ! -d .git ] || mv .venv/.jupyter/*.py .venv/etc/jupyter/
+	touch $@
+
+# What made the results, version for version: each file is checked by its hash, and nothing else is in the environment.
+.venv/locked: requirements.lock settings.ini setup.py
+	$(PYTHON) -m venv --clear .venv
+	python -m pip install -q --require-hashes -r requirements.lock
+	python -m pip install -q --no-deps --no-build-isolation -e .
 	touch $@

@@ -2,6 +2,7 @@
 import re
 import runpy
 
+import yaml
 from conftest import ROOT
 from nbdev.config import get_config
 
@@ -32,10 +33,24 @@ def test_changelog_starts_with_the_version_of_settings():
 
 
 def test_workflows_call_what_people_call():
-    ci, pages = read(".github/workflows/ci.yml"), read(".github/workflows/pages.yml")
-    assert "run: .ci/run\n" in ci and "run: make site\n" in pages and f"path: {cfg.doc_path.name}}}" in pages
-    used = re.findall(r"uses: \S+?@(\S+)", ci + pages)
-    assert len(used) == 4 and all(re.fullmatch("[0-9a-f]{40}", commit) for commit in used)
+    ci, pages, audit = (read(f".github/workflows/{name}.yml") for name in ("ci", "pages", "audit"))
+    assert "run: .ci/run\n" in ci and "run: make site\n" in pages and f"path: {cfg.doc_path.name}}}" in pages and "run: make audit\n" in audit
+
+
+def test_workflows_may_do_what_they_need_and_no_more():
+    "Nothing is allowed to a workflow as a whole; a job that runs code can only read, and the one that publishes checks nothing out"
+    allowed = {"publish": {"pages": "write", "id-token": "write"}}
+    for path in (ROOT / ".github/workflows").glob("*.yml"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"secrets\b|pull_request_target|workflow_run", text), path.name
+        flow = yaml.safe_load(text)
+        assert flow["permissions"] == {}, path.name
+        for name, job in flow["jobs"].items():
+            assert job["permissions"] == allowed.get(name, {"contents": "read"}), f"{name} in {path.name}"
+            for action, step in [(step["uses"], step) for step in job["steps"] if "uses" in step]:
+                assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action), f"{action} is not pinned to a commit"
+                assert "checkout" not in action or step["with"] == {"persist-credentials": False}, f"the token stays on disk in {path.name}"
+            if name in allowed: assert not any("run" in step or "checkout" in step["uses"] for step in job["steps"])
 
 
 def test_picture_of_the_rooms_follows_from_the_imports():
