@@ -9,6 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 os.environ["CVAE_TUTORIAL_DATA"] = "sample"  # no test downloads anything
@@ -34,11 +35,29 @@ def pytest_collection_modifyitems(config, items):
         if item.get_closest_marker("long"): item.add_marker(pytest.mark.skip(reason="long; make test-long runs it"))
 
 
+def copy_to(folder: Path) -> Path:
+    "The repository, without what is made from it"
+    made = shutil.ignore_patterns(".*", "_docs", "_proc", "runs", "build", "dist", "*.egg-info", "__pycache__")
+    return shutil.copytree(ROOT, folder, ignore=made)
+
+
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory) -> Path:
     "A copy of the repository to build in, so that tests leave the tree as it is"
-    made = shutil.ignore_patterns(".*", "_docs", "_proc", "runs", "build", "dist", "*.egg-info", "__pycache__")
-    return shutil.copytree(ROOT, tmp_path_factory.mktemp("copy") / "checkout", ignore=made)
+    return copy_to(tmp_path_factory.mktemp("copy") / "checkout")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Path:
+    "A copy of the repository with its website; the first worker that needs it builds it for all"
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ: base = base.parent
+    with FileLock(base / "built.lock"):
+        if not (base / "built").exists():
+            made = copy_to(tmp_path_factory.mktemp("build") / "checkout")
+            run(sys.executable, "tools/build_site.py", cwd=made)
+            made.rename(base / "built")
+    return base / "built"
 
 
 def run(*command, cwd, **env) -> str:
@@ -59,11 +78,10 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="session")
-def site(checkout, tmp_path_factory):
-    "The address of the website, built in a copy of the repository; below a folder, as on GitHub Pages"
-    run(sys.executable, "tools/build_site.py", cwd=checkout)
+def site(built, tmp_path_factory):
+    "The address of the website; below a folder, as on GitHub Pages"
     served = tmp_path_factory.mktemp("served")
-    (served / "cvae-tutorial").symlink_to(checkout / "_docs")
+    (served / "cvae-tutorial").symlink_to(built / "_docs")
     server = ThreadingHTTPServer(("localhost", 0), partial(Quiet, directory=served))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://localhost:{server.server_port}/cvae-tutorial/"

@@ -38,8 +38,8 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def pages(site, checkout) -> dict[str, Page]:
-    return {path.name: Page(path) for path in (checkout / "_docs").glob("*.html")}
+def pages(site, built) -> dict[str, Page]:
+    return {path.name: Page(path) for path in (built / "_docs").glob("*.html")}
 
 
 def test_pages_are_still_there(pages):

@@ -64,26 +64,26 @@ def test_pictures_load_and_say_what_they_show(visits, site):
     assert visits[f"{site}index.html"]["pictures"] and visits[f"{site}data.html"]["pictures"]
 
 
-def test_links_inside_the_site_lead_somewhere(visits, site, checkout):
+def test_links_inside_the_site_lead_somewhere(visits, site, built):
     links = {(url, link) for url, v in visits.items() for link in v["links"] if link.startswith(site)}
     there = {url for url in visits} | {f"{url}#{anchor}" for url, v in visits.items() for anchor in v["anchors"]}
-    there |= {f"{site}{path.relative_to(checkout / '_docs')}" for path in (checkout / "_docs").rglob("*.*")}  # to download
+    there |= {f"{site}{path.relative_to(built / '_docs')}" for path in (built / "_docs").rglob("*.*")}  # to download
     assert {(url, link) for url, link in links if unquote(link) not in there} == set()
 
 
-def test_pages_lead_to_their_source(visits, site, checkout):
+def test_pages_lead_to_their_source(visits, site, built):
     "On GitHub under its own name, with the issues; a notebook in Colab and as a download too"
-    cfg = get_config(path=checkout)
+    cfg = get_config(path=built)
     repo = f"github.com/{cfg.user}/{cfg.repo}"
     for name, path in SOURCES.items():
         wanted = {f"https://{repo}/blob/{cfg.branch}/nbs/{path.name}", f"https://{repo}/issues/new"}
         if path.suffix == ".ipynb":
             wanted |= {f"{site}{path.name}", f"https://colab.research.{repo.replace('github.com', 'google.com/github')}/blob/{cfg.branch}/nbs/{path.name}"}
-            assert (checkout / "_docs" / path.name).read_bytes() == (checkout / "nbs" / path.name).read_bytes()
+            assert (built / "_docs" / path.name).read_bytes() == (built / "nbs" / path.name).read_bytes()
         assert wanted <= set(visits[f"{site}{name}.html"]["links"])
 
 
-def test_reference_has_every_public_name(visits, site, checkout):
+def test_reference_has_every_public_name(visits, site, built):
     "With a line of the source each, and links from the names in prose to their pages"
     page = visits[f"{site}reference.html"]
     for module, names in _modidx.d["syms"].items():
@@ -181,8 +181,8 @@ def test_each_name_shows_its_signature_or_its_source(visits):
     assert {url: names for url, names in found.items() if names} == {}
 
 
-def test_machines_find_every_page(site, checkout):
-    docs, cfg = checkout / "_docs", get_config(path=checkout)
+def test_machines_find_every_page(site, built):
+    docs, cfg = built / "_docs", get_config(path=built)
     home = f"{cfg.doc_host}{cfg.doc_baseurl}/"
     sitemap, llms = ((docs / name).read_text(encoding="utf-8") for name in ("sitemap.xml", "llms.txt"))
     for name in PAGES:
