@@ -2,7 +2,7 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: tutorial test test-long site preview reproduce audit
+.PHONY: tutorial test test-long mutants site preview reproduce audit
 
 # Train on one visible quadrant, print the table, draw the figure, render the website.
 tutorial: .venv/ready
@@ -18,10 +18,16 @@ test: .venv/ready
 	OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --do_print
 	OMP_NUM_THREADS=1 pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder tests --ignore tests/test_notebooks.py
 
-# The same tests and the long versions of some, such as 200 kills of a run.
+# The same tests and the long versions of some, such as 200 kills of a run; of the notebooks also the cells marked slow.
 test-long: export CVAE_TUTORIAL_DATA = sample
 test-long: .venv/ready
+	OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --do_print --flags slow
 	pytest -q tests --long
+
+# Would the tests notice a mistake? Story and kit with one mistake at a time: hours. Fewer: MUTANTS="data cvae --most 40"
+mutants: .venv/ready
+	python -m pip install -q cosmic-ray==8.7.0
+	python tools/mutate.py $(MUTANTS)
 
 # Only the website, from the outputs saved in the notebooks.
 site: .venv/ready

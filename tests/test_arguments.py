@@ -1,14 +1,17 @@
 "Arguments: a wrong one is refused at the door, by name, and nothing is half-done; whatever is passed ends in a result or in a documented exception."
+import inspect
 import math
 import re
 from collections import Counter
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
 from jaxtyping import AnnotationError
 
+from cvae_tutorial import _modidx
 from cvae_tutorial.agreement import lead_parts, neighbor_correlation, shared_variance
 from cvae_tutorial.baseline import BaselineNet, MaskedBCELoss, baseline_nll, bce_loss, complete_baseline, train_baseline
 from cvae_tutorial.constraints import class_pairs, read_back, write_digits, writer_pairs
@@ -180,3 +183,14 @@ def test_nothing_but_documented_exceptions(examples):
     call()
     print(f"{sum(ended.values()):,} calls: {dict(ended)}")
     assert sum(ended.values()) >= examples and min(ended["refused"], ended["answered"]) > .05*examples
+
+
+def test_defaults_that_must_agree():
+    "A seed is 0 unless somebody says otherwise, and what `train_cvae` passes on has the CVAE's own defaults"
+    modules = [import_module(module) for module in _modidx.d["syms"]]
+    functions = {f"{module.__name__}.{name}": getattr(module, name) for module in modules for name in module.__all__}
+    found = {name: inspect.signature(f).parameters["seed"].default for name, f in functions.items()
+             if callable(f) and "seed" in inspect.signature(f).parameters}
+    assert len(found) > 20 and {name for name, default in found.items() if default not in (0, inspect.Parameter.empty)} == set()
+    ours, its = (inspect.signature(f).parameters for f in (train_cvae, CVAE))
+    for name in "decoder_sees_x", "prior", "likelihood": assert ours[name].default == its[name].default

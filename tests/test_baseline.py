@@ -1,4 +1,5 @@
 "The baseline's losses: one over whole images with marks is the other over hidden pixels"
+import pytest
 import torch
 from hypothesis import given, strategies as st
 
@@ -23,3 +24,10 @@ def test_the_loss_is_a_sum_by_hand():
     by_hand = -(y*ink.log() + (1 - y)*(1 - ink).log()).sum(1)
     torch.testing.assert_close(baseline_nll(net, x, y).double(), by_hand, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(bce_loss(net)(x, y).double(), by_hand.mean(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0., .5, 1.])
+def test_a_mark_must_be_no_pixel_value(value):
+    "Black, white and grey are values of pixels; anything just outside is a mark"
+    with pytest.raises(ValueError, match=f"masked_with must lie outside 0..1, not be {value}"): MaskedBCELoss(value)
+    assert MaskedBCELoss(-1e-6).masked_with < 0 and MaskedBCELoss(1 + 1e-6).masked_with > 1

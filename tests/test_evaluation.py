@@ -28,6 +28,17 @@ def kl_to_posterior(oracle):
     return kl_divergence(q, posterior).item()
 
 
+def test_posterior_of_the_oracle():
+    "The covariance of z given y, by the formula for two parts of one normal distribution"
+    oracle = LinearGaussian(noise=.3)
+    by_hand = torch.eye(4) - oracle.W.T @ torch.linalg.solve(oracle.marginal.covariance_matrix, oracle.W)
+    assert torch.allclose(oracle.posterior_covariance, by_hand, atol=1e-5)
+    y = oracle.marginal.sample((5,))
+    mean = torch.linalg.solve(oracle.marginal.covariance_matrix, y.T).T @ oracle.W
+    q = oracle.recognition(y, y).base_dist
+    assert torch.allclose(q.loc, mean, atol=1e-4) and torch.allclose(q.scale[0], 1.5*by_hand.diagonal().sqrt(), atol=1e-4)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_importance_sampling_finds_the_truth(seed):
     "On a model with a known likelihood: rising with S, never above the truth but for noise, and right in the end"
