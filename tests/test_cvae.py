@@ -86,3 +86,12 @@ def test_means_and_pixels_of_one_sample():
     default = net.sample(x, 3)
     torch.manual_seed(1)
     assert torch.equal(default, net.sample(x, 3, means=True))
+
+
+def test_a_decoder_that_sees_z_alone():
+    "It has no weights for x, and another x changes nothing; by default it has, and changes"
+    z, (x, other) = torch.randn(4, 5), torch.rand(2, 4, 7)
+    blind, seeing = (CVAE(5, 8, 8, x_dim=7, y_dim=6, decoder_sees_x=sees) for sees in (False, True))
+    assert blind.generation_net.net[0].in_features == 5 and seeing.generation_net.net[0].in_features == 12
+    assert torch.equal(blind.generation(x, z).mean, blind.generation(other, z).mean)
+    assert (seeing.generation(x, z).mean - seeing.generation(other, z).mean).abs().max() > 1e-3

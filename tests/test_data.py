@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader, Subset
 
-from cvae_tutorial.data import MaskImages, ToTensor, get_data, join_quadrants, split_quadrants, visible_mask
+from cvae_tutorial.data import MaskImages, ToTensor, find_ambiguous, find_plain, get_data, get_pairs, join_quadrants, split_quadrants, visible_mask
 from cvae_tutorial.kit.mnist import load_mnist
 
 quadrants = st.integers(1, 3)
@@ -56,3 +56,20 @@ def test_loaders_of_ones_own():
         batch = next(iter(DataLoader(data, batch_size=4)))
         assert all(torch.equal(batch[key], whole[key]) for key in whole)
     assert dataset[0]["input"].shape == (28, 28)
+
+
+def test_ambiguous_and_plain_inputs_by_hand():
+    "Enough ink, nine twins nearer than the median, and the digits of these"
+    pairs = get_pairs(1)
+    x, train = pairs["val"].x[:2000], pairs["train"]
+    distances, order = torch.cdist(x, train.x).sort(1)
+    fair = (x.sum(1) > 20) & (distances[:, 8] < distances[:, 8].median())
+    shares = torch.stack([(train.digits[order[:, :9]] == digit).float().mean(1) for digit in range(10)], 1)
+    entropy = -(shares*shares.clamp(min=1e-9).log()).sum(1)
+    found = find_ambiguous(pairs, 100)
+    assert fair[found].all()
+    torch.testing.assert_close(entropy[found], entropy[fair].sort(descending=True).values[:100])
+    varied = train.y[order[:, :9]].var(1).sum(1)
+    found, alike = find_plain(pairs, 100), fair & (shares.amax(1) == 1)
+    assert alike[found].all()
+    torch.testing.assert_close(varied[found], varied[alike].sort(descending=True).values[:100])

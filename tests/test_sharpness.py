@@ -65,3 +65,8 @@ def test_reliability_by_hand():
     table = reliability(torch.tensor([0., .2, .3, .99, 1.]), torch.tensor([0., 1., 1., 1., 0.]), bins=4)
     torch.testing.assert_close(table, torch.tensor([[.1, .5, .4], [.3, 1., .2], [.995, .5, .4]]))
     assert calibration_error(table) == pytest.approx(.4*.4 + .2*.7 + .4*.495)
+
+
+def test_floor_and_variance_by_hand():
+    "Through the first and the last number of samples, whatever lies between: 0.4 + 0.6/K"
+    assert floor_and_variance({2: .7, 3: 9., 6: .5}) == pytest.approx((.4, .6))

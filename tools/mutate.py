@@ -42,8 +42,8 @@ OPERATORS = re.compile("core/(" + "|".join([
     "Replace(True|False|And|Or|Break|Continue)With.*", "ZeroIterationForLoop"]) + ")")
 # A browser, an installation, the notebooks' form: they build on files that no mutant changes.
 ELSEWHERE = "demo", "site", "short", "kernel", "packaging", "notebooks", "wings", "numbers", "project", "addresses"
-BUDGET, SECONDS = 60, 600  # of tests for one mutant, as timed without one; after SECONDS it loops without end
-ROW = "key", "module", "operator", "before", "after"
+BUDGET, SECONDS = 90, 240  # of tests for one mutant, as timed without one; after SECONDS it loops without end
+ROW = "key", "module", "line", "operator", "before", "after"
 
 
 def meaning(code: str) -> str:
@@ -71,7 +71,7 @@ def mutants(module: str) -> list[dict]:
             changes = [change for change in SequenceMatcher(None, old, new, False).get_opcodes() if change[0] != "equal"]
             before, after = (" ".join(line.strip() for _, a, b, c, d in changes for line in part(a, b, c, d))
                              for part in (lambda a, b, c, d: old[a:b], lambda a, b, c, d: new[c:d]))
-            found.append(dict(module=module, operator=name.removeprefix("core/"), before=before, after=after, text=text,
+            found.append(dict(module=module, line=changes[0][1] + 1, operator=name.removeprefix("core/"), before=before, after=after, text=text,
                               key=sha256(text.encode()).hexdigest()[:16]))
     return found
 
@@ -137,15 +137,19 @@ def clock_in_a_fork(name: str): return in_a_fork(clock, name)
 
 
 def choose(module: str, seconds: dict[str, dict[str, float]]) -> list[str]:
-    "Tests of a module's own file and its page, then of other files that import it, the quickest first"
+    "Tests of a module's own file, then of others that import it, the quickest first; then its page, unless it takes too long"
     importing = re.compile(rf"^ *(from|import) cvae_tutorial(\.{re.escape(module)} |.* {module}\b)", flags=re.M)
-    own, page = f"tests/test_{module.rpartition('.')[2]}.py", re.search(r"nbs/\w+\.ipynb", path_of(module).read_text(encoding="utf-8"))[0]
-    others = [name for name in seconds if name.startswith("tests/") and name != own and importing.search((root / name).read_text(encoding="utf-8"))]
-    chosen = []
-    for group in [own], [page], others:
-        chosen += sorted((item for name in group for item in seconds.get(name, {}).items()), key=lambda item: item[1])
-    total = accumulate(spent for _, spent in chosen)
-    return [name for (name, _), so_far in zip(chosen, total) if so_far < BUDGET]
+    own = f"tests/test_{module.rpartition('.')[2]}.py"
+    tests = [(name != own, spent, test) for name in seconds if name == own or name.startswith("tests/") and importing.search((root / name).read_text(encoding="utf-8"))
+             for test, spent in seconds[name].items()]
+    total = accumulate(spent for _, spent, _ in sorted(tests))
+    chosen = [test for (_, _, test), so_far in zip(sorted(tests), total) if so_far < BUDGET]
+    return chosen + [page for page in [page_of(module)] if seconds[page][page] < BUDGET]
+
+
+def page_of(module: str) -> str:
+    "The notebook that a module is exported from"
+    return re.search(r"nbs/\w+\.ipynb", path_of(module).read_text(encoding="utf-8"))[0]
 
 
 def in_a_fork(do: Callable, *args):
@@ -189,7 +193,7 @@ def judge(mutant: dict) -> dict:
 def clocked(pool, modules: list[str]) -> dict[str, dict[str, float]]:
     "The seconds of each test of each file and page that can notice something; kept for the next time"
     files = [f"tests/{path.name}" for path in sorted((root / "tests").glob("test_*.py")) if path.stem.removeprefix("test_") not in ELSEWHERE]
-    files += [re.search(r"nbs/\w+\.ipynb", path_of(module).read_text(encoding="utf-8"))[0] for module in modules]
+    files += [page_of(module) for module in modules]
     known = {row["name"]: row["seconds"] for row in read(times)}
     todo = [name for name in files if name not in known]
     with times.open("a") as file:
