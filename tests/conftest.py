@@ -25,7 +25,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "long: takes many minutes; only with --long")
 
 
-LONGEST = "test_site", "test_fitting", "test_run", "test_demo", "test_short"  # first, so that two workers end together
+LONGEST = "test_site", "test_faults", "test_fitting", "test_run", "test_demo", "test_short"  # first, so that two workers end together
 
 
 def pytest_collection_modifyitems(config, items):

@@ -2,13 +2,17 @@
 import random
 import re
 import statistics
+import threading
+from functools import partial
+from http.server import ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlencode
 
 import numpy as np
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
-from conftest import ROOT
+from conftest import ROOT, Quiet
 from safetensors.torch import load_file
 
 from cvae_tutorial.baseline import BaselineNet
@@ -423,11 +427,76 @@ def test_says_so_without_weights_and_tries_again(tab, site):
     tab.locator("[data-part=distance]").filter(has_text="Distance").wait_for()
 
 
+class Losing(Quiet):
+    "A server that loses the connection in the middle of the weights: says nothing more, hangs up, or hangs up without having said how much would come"
+    trouble, half, over = None, threading.Event(), threading.Event()
+
+    def do_GET(self):
+        if not (self.trouble and self.path.endswith("weights.safetensors")): return super().do_GET()
+        content = Path(self.translate_path(self.path)).read_bytes()
+        self.send_response(200)
+        if self.trouble != "unsaid": self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[:len(content)//2])
+        self.wfile.flush()
+        self.half.set()
+        if self.trouble == "silence": self.over.wait()
+
+
+@pytest.mark.parametrize("trouble, said", [("silence", "nothing has come for 10 seconds"), ("hangs up", "network error|Failed to fetch"), ("unsaid", r"\d+ of \d+ bytes came")])
+def test_the_network_goes_in_the_middle_of_the_download(tab, site, checkout, trouble, said):
+    "The page says what it does, then that it failed; a click fetches the rest, and it works"
+    server = ThreadingHTTPServer(("localhost", 0), partial(Losing, directory=checkout / "_docs"))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    Losing.trouble = trouble
+    Losing.half.clear()
+    Losing.over.clear()
+    tab.clock.install()
+    tab.goto(f"http://localhost:{server.server_port}/demo.html")
+    tab.locator("cvae-demo").scroll_into_view_if_needed()
+    if trouble == "silence":
+        tab.get_by_role("status").filter(has_text="Fetching the networks").wait_for()
+        assert Losing.half.wait(30)
+        for _ in range(9):  # the second half of what came may arrive in between
+            if not tab.get_by_role("alert").is_visible(): tab.clock.fast_forward(5_000)
+    tab.wait_for_selector(f"{READY} [role=alert]")
+    assert re.search(rf"could not be fetched \(weights.safetensors: .*({said})", tab.get_by_role("alert").inner_text())
+    Losing.trouble = None
+    Losing.over.set()
+    tab.get_by_role("button", name="try again").click()
+    tab.locator("[data-part=distance]").filter(has_text="Distance").wait_for()
+    assert tab.get_by_role("alert").filter(visible=True).count() == 0
+    server.shutdown()
+
+
+@pytest.mark.parametrize("page", ["demo", "index", "short"])
+def test_a_page_from_a_file_says_what_it_needs(tab, site, checkout, page):
+    "Text and pictures are there; what browsers do not run from files is named, with the way to run it"
+    tab.goto(f"{(checkout / '_docs').as_uri()}/{page}.html")
+    alert = tab.get_by_role("alert").filter(has_text="browsers run none from there")
+    alert.wait_for()
+    assert "python -m http.server" in alert.inner_text() and f"localhost:8000/{page}.html" in alert.inner_text()
+    assert tab.evaluate("[...document.images].filter(i => i.loading != 'lazy' && !i.naturalWidth).length") == 0
+    tab.goto(f"{site}{page}.html")
+    assert not tab.locator("[data-missing]").filter(visible=True).count()
+
+
+@pytest.mark.parametrize("name", ["demo.js", "net.js"])
+def test_a_program_that_does_not_come_is_missed(tab, site, name):
+    "The network goes before the page's program has come"
+    tab.route(f"**/{name}", lambda route: route.abort())
+    tab.goto(f"{site}demo.html")
+    tab.get_by_role("alert").filter(has_text="did not arrive").wait_for()
+    tab.unroute(f"**/{name}")
+    tab.get_by_role("link", name="load the page again").click()
+    tab.locator("[data-part=distance]").filter(has_text="Distance").wait_for()
+
+
 def test_works_without_scripts(browser, site):
     with browser.new_page(java_script_enabled=False) as tab:
         for page in "demo", "index":
             tab.goto(f"{site}{page}.html")
-            assert "browser" in tab.locator("cvae-demo").inner_text() and tab.locator("cvae-demo a").count() == 1
+            assert "browser" in tab.locator("cvae-demo").inner_text() and tab.locator("cvae-demo a").filter(visible=True).count() == 1
         tab.goto(f"{site}demo.html#fig-still")
         assert tab.locator("#fig-still img").is_visible()
 

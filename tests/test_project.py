@@ -65,15 +65,16 @@ def test_picture_of_the_rooms_follows_from_the_imports():
 
 
 GOES_WELL = {"test_places_in_order", "test_fashion_is_found_or_it_says_how_to_get_it", "test_tensors_and_their_text_come_back",
-             "test_checkpoint_round_trip", "test_files_from_before_the_choice_of_prior", "test_nets_come_back_from_their_files"}
+             "test_checkpoint_round_trip", "test_files_from_before_the_choice_of_prior", "test_nets_come_back_from_their_files",
+             "test_defaults_that_must_agree"}
 
 
 def test_the_table_of_faults_is_whole():
-    "Each row names a test that exists, and each test of a download, a file or an argument that can go wrong has a row"
+    "Each row names a test that exists, and each test of a download, a file, an argument or a run that can go wrong has a row"
     table = read("nbs/faults.md").partition("{#tbl-faults}")[0]
     rows = re.findall(r"^\| (.+?) \| (.+?) \| `(test_\w+)\.(test_\w+)`(?:, \S.*)? \|$", table, flags=re.M)
     assert len(rows) >= 30 and len(rows) == len(re.findall(r"^\| ", table, flags=re.M)) - 1 and len({fault for fault, *_ in rows}) == len(rows)
     def tests(module): return set(re.findall(r"^def (test_\w+)\(", read(f"tests/{module}.py"), flags=re.M))
     for fault, _, module, name in rows: assert name in tests(module), fault
-    can_fail = set().union(*map(tests, ["test_mnist", "test_files", "test_checkpoints", "test_arguments"])) - GOES_WELL
+    can_fail = set().union(*map(tests, ["test_mnist", "test_files", "test_checkpoints", "test_arguments", "test_faults"])) - GOES_WELL
     assert can_fail - {name for *_, name in rows} == set()

@@ -141,7 +141,7 @@ def main():
     shutil.rmtree(cfg.doc_path, ignore_errors=True)
     shutil.move(site, cfg.doc_path)
     shutil.rmtree(proc)  # nbdev_docs would take these pages for its own, under two names
-    print(f"Website: {cfg.doc_path / 'index.html'}")
+    print(f"Website: {cfg.doc_path / 'index.html'} (the live pictures need a server: make preview)")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ import copy
 from pathlib import Path
 
 import torch.nn as nn
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..data import find_ambiguous, visible_mask
 from ..kit.checks import NonNegativeInt, PositiveInt, typed
+from ..kit.files import save_tensors
 from ..kit.pairs import Pairs
 from ..masks import get_images, load_masked
 from ..reader import load_classifier
@@ -73,13 +73,11 @@ def write_demo(
 ) -> None:
     "Weights and digits"
     out, picks, test = Path(out), choose_tray(data), data["test"]
-    out.mkdir(parents=True, exist_ok=True)
     weights = {name: weight.half().contiguous() for name, weight in page_weights(nets).items()}
     images, digits = test.x[picks].cpu(), test.digits[picks].cpu()
     for name, tensors in {"weights": weights, "digits": {
             "images": (images*255).byte(), "digits": digits.byte()}}.items():
-        save_file(tensors, out/f"{name}.safetensors")
-        (out/f"{name}.safetensors").chmod(0o644) # for a web server to read
+        save_tensors(out/f"{name}.safetensors", tensors)
 
 # %% ../../nbs/37_report_demo.ipynb #9925a826
 @typed

@@ -21,7 +21,7 @@ from ..data import find_ambiguous, get_pairs, join_quadrants
 from ..kit.checkpoints import load_net, save_net
 from ..kit.checks import check_number
 from ..kit.drawing import save_picture
-from ..kit.files import write_checksums, write_json
+from ..kit.files import Claim, write_checksums, write_json
 from ..kit.fitting import seeded
 from ..kit.mnist import SAMPLE, load_mnist
 from ..kit.pairs import choose_device
@@ -278,8 +278,6 @@ def reproduce(
     "Every run behind the tables, on all of MNIST unless `data` says otherwise"
     runs, out = Runs(runs, data, epochs, device, count), Path(out)
     each, first = list(product((1, 2, 3), seeds)), seeds[0]
-    records = [r for which in each for r in runs.trained(*which)]
-    write_json(records, out/"scores.json")
     makers = dict(
         sharper=lambda: _joined([runs.sharpened(*which) for which in each]),
         choices=lambda: runs.choices(first),
@@ -293,6 +291,9 @@ def reproduce(
         baselines=lambda: runs.one_answers(first), doses=lambda: runs.doses(first),
         followers=lambda: [r for seed in seeds for r in runs.followed(seed)],
         variants=lambda: _varied(runs, first), constraints=lambda: runs.writers(seeds))
-    for name in tables: write_json(makers[name](), out/f"{name}.json")
-    if assets: runs.write_assets(assets, first)
+    with Claim(runs.path):
+        records = [r for which in each for r in runs.trained(*which)]
+        write_json(records, out/"scores.json")
+        for name in tables: write_json(makers[name](), out/f"{name}.json")
+        if assets: runs.write_assets(assets, first)
     return records

@@ -17,7 +17,7 @@ from ..evaluation import completion_rows
 from ..kit.checkpoints import save_net
 from ..kit.checks import check_number
 from ..kit.drawing import save_picture
-from ..kit.files import write_json
+from ..kit.files import Claim, write_json
 from ..kit.pairs import choose_device
 from .measures import evaluate
 from ..training import shift_digits, train_cvae
@@ -26,7 +26,7 @@ from ..training import shift_digits, train_cvae
 MODELS = dict(baseline=BaselineNet, cvae=CVAE)
 
 def fit_both(pairs, epochs:int, seed:int, folder:Path) -> dict: # model -> (net, seconds)
-    "Fit baseline and CVAE, and save their weights; resumes where it was stopped"
+    "Fit baseline and CVAE; resumes where it was stopped"
     kept = {name: folder/f"{name}.progress" for name in MODELS}
     fits = dict(baseline=lambda: train_baseline(
                     pairs, epochs=min(epochs, 16), seed=seed, resume=kept["baseline"]),
@@ -36,7 +36,6 @@ def fit_both(pairs, epochs:int, seed:int, folder:Path) -> dict: # model -> (net,
     made = {}
     for name, fit in fits.items():
         net, history = fit()
-        save_net(net, folder/f"{name}.safetensors")
         made[name] = net, round(sum(r["seconds"] for r in history), 1)
     return made
 
@@ -60,14 +59,16 @@ def run(
     check_number("seed", seed, 0)
     out, device = Path(out or f"runs/q{quadrants}"), choose_device(device)
     pairs = get_pairs(quadrants, data, device)
-    out.mkdir(parents=True, exist_ok=True)
-    for stale in "results.json", "sharpness.json": (out/stale).unlink(missing_ok=True)
-    made = fit_both(pairs, epochs, seed, out)
-    nets = [net for net, _ in made.values()]
-    records = evaluate(*nets, pairs["test"], seed=seed, quadrants=quadrants, split="test",
-                       device=str(device))
-    records = [r | dict(train_seconds=made[r["model"]][1]) for r in records]
-    save_picture(front_rows(*nets, pairs, quadrants), out/"samples.png")
-    write_json(records, out/"results.json")
-    for name in MODELS: (out/f"{name}.progress").unlink(missing_ok=True)
+    with Claim(out):
+        made = fit_both(pairs, epochs, seed, out)
+        nets = {name: net for name, (net, _) in made.items()}
+        records = evaluate(*nets.values(), pairs["test"], seed=seed, quadrants=quadrants,
+                           split="test", device=str(device))
+        records = [r | dict(train_seconds=made[r["model"]][1]) for r in records]
+        rows = front_rows(*nets.values(), pairs, quadrants)
+        for stale in "results.json", "sharpness.json": (out/stale).unlink(missing_ok=True)
+        for name, net in nets.items(): save_net(net, out/f"{name}.safetensors")
+        save_picture(rows, out/"samples.png")
+        write_json(records, out/"results.json")
+        for name in MODELS: (out/f"{name}.progress").unlink(missing_ok=True)
     return records

@@ -4,6 +4,7 @@ import { SIDE, PIXELS, directions, distance, hide, join, latent, maskToText, net
 
 const SAMPLES = 256, WALL = 32;      // samples for an input; how many of them are shown
 const WORK = 12;                     // milliseconds between two frames
+const PATIENCE = 10_000;             // milliseconds without a byte, then the network is taken to be gone
 const TRAY = { "": 24, small: 12 };  // digits to pick from; the file holds more, for the random ones
 const HIDDEN = [198, 216, 232], DOUBT = [0, 114, 178];  // COLORS["hidden"] and COLORS["cvae"] of the library
 const BRUSH = 2.2;                   // radius in pixels of the image
@@ -40,9 +41,19 @@ const get = name => fetched[name] ??= load(name).catch(error => {
 });
 
 async function load(name) {
-  const answer = await fetch(new URL(name, import.meta.url));
-  if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
-  return readSafetensors(await answer.arrayBuffer());
+  const gone = new AbortController(), chunks = [];
+  let timer;
+  const wait = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => gone.abort(new Error(`nothing has come for ${PATIENCE / 1000} seconds`)), PATIENCE);
+  };
+  try {
+    wait();
+    const answer = await fetch(new URL(name, import.meta.url), { signal: gone.signal });
+    if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
+    for (let body = answer.body.getReader(), part; !(part = await body.read()).done; wait()) chunks.push(part.value);
+  } finally { clearTimeout(timer); }
+  return readSafetensors(await new Blob(chunks).arrayBuffer());
 }
 
 const nextFrame = () => new Promise(done => requestAnimationFrame(done));
@@ -151,6 +162,8 @@ const LAYOUT = {
         Steps in standard deviations of that hill, along the two directions that change the picture most.</p></div></div></div>`,
 };
 
+const FETCHING = '<p class="said" role="status">Fetching the networks (3 MB) …</p>';
+
 const FAILED = `<p class="failed" role="alert">The networks could not be fetched (<span data-part="why"></span>).
   Check the connection, then <button type="button" data-do="start">try again</button>.</p>`;
 
@@ -181,6 +194,7 @@ class Demo extends HTMLElement {
   async start() {
     const start = performance.now();
     this.setAttribute("aria-busy", "true");
+    this.lay(FETCHING);
     try {
       const [weights, tray] = await Promise.all([get("weights.safetensors"), get("digits.safetensors")]);
       this.nets = networks(weights);

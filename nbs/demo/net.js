@@ -51,6 +51,8 @@ export function readSafetensors(buffer) {
   const start = 8 + Number(new DataView(buffer).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, start - 8)));
   delete header.__metadata__;
+  const end = start + Math.max(...Object.values(header).map(({ data_offsets: [, to] }) => to));
+  if (buffer.byteLength < end) throw new Error(`${buffer.byteLength} of ${end} bytes came`);
   return Object.fromEntries(Object.entries(header).map(([name, { dtype, shape, data_offsets: [from, to] }]) => {
     const bytes = buffer.slice(start + from, start + to);
     if (dtype === "F16") return [name, { shape, data: new Float32Array(new Uint16Array(bytes)).map(bits => HALVES[bits]) }];
