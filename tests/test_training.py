@@ -1,6 +1,7 @@
 "Fitting a CVAE: one seed makes one result, and digits that move stay digits"
 from dataclasses import replace
 
+import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
@@ -59,3 +60,12 @@ def test_training_leaves_the_callers_random_numbers_alone():
     trainers = (lambda: train_cvae(pairs, hidden=8, **small), lambda: train_baseline(pairs, hidden=8, **small),
                 lambda: train_classifier(pairs, **small), lambda: probe_class(cvae, pairs))
     assert [drawn(train) for train in trainers] == [expected]*4
+
+
+@pytest.mark.parametrize("value", [-.1, 1.1])
+def test_pixels_lie_between_black_and_white(value):
+    "Numbers may be anything"
+    pairs = {split: replace(p, x=p.x[:50], y=p.y[:50].clone(), digits=p.digits[:50]) for split, p in get_pairs(1).items()}
+    pairs["train"].y[7, 7] = value
+    with pytest.raises(ValueError, match="train"): train_cvae(pairs, z_dim=2, hidden=4, epochs=1)
+    train_cvae(pairs, z_dim=2, hidden=4, epochs=1, likelihood="numbers")
