@@ -52,7 +52,9 @@ def arguments(out, epochs=2, seed=5) -> list[str]:
 
 
 def start(out, epochs=2, before=""):
-    process = subprocess.Popen([sys.executable, "-c", before + COMMAND, *arguments(out, epochs)], text=True, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    bars = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+    process = subprocess.Popen([sys.executable, "-c", before + COMMAND, *arguments(out, epochs)], text=True, cwd=ROOT, env=bars,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout.readline() == "ready\n"
     return process
 
