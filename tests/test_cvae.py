@@ -95,3 +95,13 @@ def test_a_decoder_that_sees_z_alone():
     assert blind.generation_net.net[0].in_features == 5 and seeing.generation_net.net[0].in_features == 12
     assert torch.equal(blind.generation(x, z).mean, blind.generation(other, z).mean)
     assert (seeing.generation(x, z).mean - seeing.generation(other, z).mean).abs().max() > 1e-3
+
+
+def test_recognition_sees_the_answer_and_takes_marks_for_paper():
+    net, x, y = CVAE(5, 8, 8, x_dim=7, y_dim=6), torch.rand(4, 7), torch.rand(4, 6).clamp(.1, .9)
+    def seen(y): return net.recognition(x, y).base_dist.loc
+    marked, paper = y.clone(), y.clone()
+    marked[:, 2], paper[:, 2] = -1, 0
+    assert torch.equal(seen(marked), seen(paper)) and (seen(paper) - seen(y)).abs().max() > 1e-3
+    numbers = CVAE(5, 8, 8, x_dim=7, y_dim=6, likelihood="numbers")
+    assert (numbers.recognition(x, marked).base_dist.loc - numbers.recognition(x, paper).base_dist.loc).abs().max() > 1e-3

@@ -7,7 +7,7 @@ from pyro.infer import Trace_ELBO
 from torch.distributions import kl_divergence
 
 from cvae_tutorial.cvae import CVAE
-from cvae_tutorial.evaluation import LinearGaussian, estimate_nll, log_mean_exp
+from cvae_tutorial.evaluation import LinearGaussian, estimate_nll, log_mean_exp, mean_and_stderr
 
 
 def test_estimates_agree_with_pyro(cvae, batch):
@@ -105,3 +105,8 @@ def test_the_bound_is_never_better_than_importance_sampling(z_dim, samples, seed
     estimates = estimate_nll(net, x, y, samples)
     assert (estimates["is"] <= estimates["elbo"] + 1e-4).all()
     if samples == 1: torch.testing.assert_close(estimates["is"], estimates["elbo"])
+
+
+def test_mean_and_standard_error_by_hand():
+    mean, stderr = mean_and_stderr(torch.tensor([1., 2., 3., 6.]))
+    assert mean == 3 and stderr == pytest.approx(((4 + 1 + 0 + 9)/3)**.5/2)

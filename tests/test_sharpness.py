@@ -62,9 +62,9 @@ def test_reliability_tells_a_fair_coin_from_a_loaded_one(bias, seed):
 
 def test_reliability_by_hand():
     "Four bins from 0 to 1, both ends among them; an empty one has no row"
-    table = reliability(torch.tensor([0., .2, .3, .99, 1.]), torch.tensor([0., 1., 1., 1., 0.]), bins=4)
-    torch.testing.assert_close(table, torch.tensor([[.1, .5, .4], [.3, 1., .2], [.995, .5, .4]]))
-    assert calibration_error(table) == pytest.approx(.4*.4 + .2*.7 + .4*.495)
+    table = reliability(torch.tensor([0., .2, .6, .99, 1.]), torch.tensor([0., 1., 1., 1., 0.]), bins=4)
+    torch.testing.assert_close(table, torch.tensor([[.1, .5, .4], [.6, 1., .2], [.995, .5, .4]]))
+    assert calibration_error(table) == pytest.approx(.4*.4 + .2*.4 + .4*.495)
 
 
 def test_floor_and_variance_by_hand():
