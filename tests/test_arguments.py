@@ -66,7 +66,7 @@ REFUSED = {
     "hidden 0": (lambda: BaselineNet(0, 4), *of_type("hidden_1")), "a mark that is a grey": (lambda: MaskedBCELoss(.5), *of_value("masked_with")),
     "a mark that is NaN": (lambda: MaskedBCELoss(nan), *of_value("masked_with")),
     "inputs of another width": (lambda: net(y), *of_type("x")), "visible pixels of another net": (lambda: complete_baseline(net, y, 1), *of_type("x")), "targets of another width": (lambda: baseline_nll(net, x, x), *of_type("y")),
-    "whole numbers for floats": (lambda: net(x.long()), *of_type("x")), "epochs 0": (lambda: fitted(epochs=0), *of_type("epochs")), "a baseline 0 wide": (lambda: train_baseline(pairs, hidden=0), *of_type("hidden")), "epochs -1": (lambda: fitted(epochs=-1), *of_type("epochs")),
+    "whole numbers for floats": (lambda: net(x.long()), *of_type("x")), "epochs 0": (lambda: fitted(epochs=0), *of_type("epochs")), "seed -1 of a CVAE": (lambda: train_cvae(pairs, seed=-1), *of_type("seed")), "a baseline 0 wide": (lambda: train_baseline(pairs, hidden=0), *of_type("hidden")), "epochs -1": (lambda: fitted(epochs=-1), *of_type("epochs")),
     "half an epoch": (lambda: fitted(epochs=.5), *of_type("epochs")), "batch size 0": (lambda: fitted(batch_size=0), *of_type("batch_size")), "lr 0": (lambda: fitted(lr=0), *of_type("lr")),
     "lr NaN": (lambda: fitted(lr=nan), *of_type("lr")), "patience 0": (lambda: fitted(patience=0), *of_type("patience")), "no pairs": (lambda: fitted(replace(test, x=x[:0], y=y[:0])), *of_value("train.x is empty")),
     "pairs of other lengths": (lambda: fitted(replace(test, x=x[:2])), *of_value("train.x and train.y .* 2 and 3")), "NaN in y": (lambda: fitted(replace(test, y=broken)), *of_value("train.y must hold finite")),

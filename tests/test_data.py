@@ -8,7 +8,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Subset
 
 from cvae_tutorial.data import MaskImages, ToTensor, find_ambiguous, find_plain, get_data, get_pairs, join_quadrants, split_quadrants, visible_mask
-from cvae_tutorial.kit.mnist import load_mnist
+from cvae_tutorial.kit.mnist import load_digits, load_mnist
 
 quadrants = st.integers(1, 3)
 
@@ -73,3 +73,15 @@ def test_ambiguous_and_plain_inputs_by_hand():
     found, alike = find_plain(pairs, 100), fair & (shares.amax(1) == 1)
     assert alike[found].all()
     torch.testing.assert_close(varied[found], varied[alike].sort(descending=True).values[:100])
+
+
+def test_loaders_deal_every_digit_once():
+    "The last batch is smaller; training digits in another order each epoch, validation digits in theirs"
+    datasets, loaders, sizes = get_data(1, 700)
+    for split in "train", "val":
+        digits = [[batch["digit"].flatten() for batch in loaders[split]] for _ in range(2)]
+        dealt = [torch.cat(batches) for batches in digits]
+        known = torch.tensor([int(d) for d in load_digits(split, "sample").digits])
+        assert len(dealt[0]) == sizes[split] == len(known) and len(digits[0][-1]) == sizes[split] % 700
+        assert all(torch.equal(d.sort().values, known.sort().values) for d in dealt)
+        assert torch.equal(*dealt) == (split == "val")

@@ -1,4 +1,6 @@
 "Estimates of a likelihood against answers that are known some other way"
+import math
+
 import pytest
 import torch
 from doubles import batch, cvae, no_gradients_and_no_traces  # noqa: F401, fixtures
@@ -110,3 +112,4 @@ def test_the_bound_is_never_better_than_importance_sampling(z_dim, samples, seed
 def test_mean_and_standard_error_by_hand():
     mean, stderr = mean_and_stderr(torch.tensor([1., 2., 3., 6.]))
     assert mean == 3 and stderr == pytest.approx(((4 + 1 + 0 + 9)/3)**.5/2)
+    assert mean_and_stderr(torch.tensor([1., 3.])) == (2, pytest.approx(1)) and math.isnan(mean_and_stderr(torch.ones(1))[1])

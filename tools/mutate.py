@@ -40,8 +40,8 @@ OPERATORS = re.compile("core/(" + "|".join([
     "ReplaceComparisonOperator_(Eq_NotEq|NotEq_Eq|Lt_LtE|Lt_GtE|LtE_Lt|LtE_Gt|Gt_GtE|Gt_LtE|GtE_Gt|GtE_Lt|Is_IsNot|IsNot_Is)",
     "ReplaceUnaryOperator_(USub_UAdd|Delete_Invert|Delete_Not)", "AddNot", "NumberReplacer", "ExceptionReplacer", "RemoveDecorator",
     "Replace(True|False|And|Or|Break|Continue)With.*", "ZeroIterationForLoop"]) + ")")
-# A browser, an installation, the notebooks' form: they build on files that no mutant changes.
-ELSEWHERE = "demo", "site", "short", "kernel", "packaging", "notebooks", "wings", "numbers", "project", "addresses"
+# Processes, a browser, an installation, the notebooks' form: they build on files that no mutant changes.
+ELSEWHERE = "faults", "demo", "site", "short", "kernel", "packaging", "notebooks", "wings", "numbers", "project", "addresses"
 BUDGET, SECONDS = 90, 240  # of tests for one mutant, as timed without one; after SECONDS it loops without end
 ROW = "key", "module", "line", "operator", "before", "after"
 

@@ -1,4 +1,4 @@
-"Write into nbs/contributing.md what follows from the code: a picture of the rooms from their imports, a table of them, and one of the tests."
+"Write into nbs/contributing.md what follows from the code: a picture of the rooms from their imports, a table of them, and one of the tests, one of their mutants."
 import ast
 import json
 import re
@@ -111,10 +111,18 @@ def tests() -> str:
     return "\n".join(["| file | tests |", "|---|---|", *(f"| `{name}` | {line.rstrip('.')} |" for name, line in lines.items()), "", ": Files in `tests/`. {#tbl-tests}"])
 
 
+def mutants() -> str:
+    "What came of the mutants of each module"
+    made = json.loads((library / "results/mutation.json").read_text(encoding="utf-8"))
+    rows = [f"| `{name}` | {m['mutants']} | {m['tried']} | {m['killed']} | {m['killed'] / m['tried']:.0%} |" for name, m in made["modules"].items()]
+    return "\n".join(["| module | mutants | tried | noticed | share |", "|---|--:|--:|--:|--:|", *rows, "",
+        f": Mutants, on commit `{made['made']['commit']}`; which ones were tried was left to chance. {{#tbl-mutants}}"])
+
+
 def contributing() -> str:
     "The text of nbs/contributing.md, with what lies between its marks as the code has it now"
     text = page.read_text(encoding="utf-8")
-    for name, new in {"rooms": f"```{{=html}}\n{drawing()}\n```\n\n{table()}", "tests": tests()}.items():
+    for name, new in {"rooms": f"```{{=html}}\n{drawing()}\n```\n\n{table()}", "tests": tests(), "mutants": mutants()}.items():
         begin, end = f"<!-- {name}: written by tools/rooms.py -->", f"<!-- end of {name} -->"
         text = f"{text.partition(begin)[0]}{begin}\n\n{new}\n\n{end}{text.partition(end)[2]}"
     return text
