@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from cvae_tutorial.baseline import BaselineNet, MaskedBCELoss, baseline_nll, bce_loss
+from cvae_tutorial.baseline import BaselineNet, MaskedBCELoss, baseline_nll, bce_loss, complete_baseline
 from cvae_tutorial.data import MaskImages, visible_mask
 
 
@@ -31,3 +31,7 @@ def test_a_mark_must_be_no_pixel_value(value):
     "Black, white and grey are values of pixels; anything just outside is a mark"
     with pytest.raises(ValueError, match=f"masked_with must lie outside 0..1, not be {value}"): MaskedBCELoss(value)
     assert MaskedBCELoss(-1e-6).masked_with < 0 and MaskedBCELoss(1 + 1e-6).masked_with > 1
+
+
+def test_a_completed_digit_drags_no_gradient_along():
+    assert not complete_baseline(BaselineNet(6, 6, x_dim=196, y_dim=588), torch.rand(2, 196), 1).requires_grad

@@ -19,6 +19,7 @@ def test_one_seed_one_result():
     def losses(seed): return [(r["train"], r["val"]) for r in train_cvae(pairs, hidden=50, z_dim=5, epochs=2, seed=seed)[1]]
     histories = [losses(seed) for seed in (0, 0, 1)]
     assert histories[0] == histories[1] != histories[2]
+    assert max(history[-1][1] for history in histories) < 500  # the step size is one that learns
 
 
 def test_shifted_digits_are_the_digits_moved():

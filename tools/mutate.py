@@ -65,8 +65,10 @@ def mutants(module: str) -> list[dict]:
         places = range(sum(len(list(operator.mutation_positions(node))) for node in ast_nodes(tree)))
         for n in places[::2] if name.endswith("NumberReplacer") else places:  # one more; one less is every other
             text = mutate_code(code, operator, n)
-            if meaning(text) in meanings: continue
-            meanings.add(meaning(text))
+            try: new_meaning = meaning(text)
+            except SyntaxError: continue
+            if new_meaning in meanings: continue
+            meanings.add(new_meaning)
             old, new = code.splitlines(), text.splitlines()
             changes = [change for change in SequenceMatcher(None, old, new, False).get_opcodes() if change[0] != "equal"]
             before, after = (" ".join(line.strip() for _, a, b, c, d in changes for line in part(a, b, c, d))
@@ -207,6 +209,21 @@ def clocked(pool, modules: list[str]) -> dict[str, dict[str, float]]:
 def read(path: Path) -> list[dict]: return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def write(sizes: dict[str, int], rows: list[dict]):
+    "Counts and survivors, with the reasons that were written beside them"
+    old = json.loads(results.read_text(encoding="utf-8")) if results.exists() else dict(modules={}, survivors=[])
+    reasons = {(s["module"], s["before"], s["after"]): s["reason"] for s in old["survivors"] if s.get("reason")}
+    survivors = [dict({key: row[key] for key in ROW[1:]}, reason=reasons.get((row["module"], row["before"], row["after"]), ""))
+                 for row in rows if row["by"] == "nobody"]
+    for name, size in sizes.items():
+        by = ["a page" if row["by"].endswith(".ipynb") else row["by"] for row in rows if row["module"] == name]
+        old["modules"][name] = dict(mutants=size, tried=len(by), killed=len(by) - by.count("nobody"), by_a_page=by.count("a page"), by_time=by.count("time"))
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=root, text=True, capture_output=True).stdout.strip()
+    made = dict(cosmic_ray=version("cosmic-ray"), torch=version("torch"), commit=commit)
+    kept = [s for s in old["survivors"] if s["module"] not in sizes]
+    results.write_text(json.dumps(dict(made=made, modules=old["modules"], survivors=kept + survivors), indent=1, ensure_ascii=False) + "\n")
+
+
 @call_parse
 def main(
     modules: Param("such as data or kit.files; without a name all of story and kit", nargs="*"),
@@ -228,18 +245,3 @@ def main(
             known[row["key"]] = row
             print(json.dumps(row), file=file, flush=True)
     write({name: len(of_one) for name, of_one in found.items()}, [known[mutant["key"]] for mutant in chosen])
-
-
-def write(sizes: dict[str, int], rows: list[dict]):
-    "Counts and survivors, with the reasons that were written beside them"
-    old = json.loads(results.read_text(encoding="utf-8")) if results.exists() else dict(modules={}, survivors=[])
-    reasons = {(s["module"], s["before"], s["after"]): s["reason"] for s in old["survivors"] if s.get("reason")}
-    survivors = [dict({key: row[key] for key in ROW[1:]}, reason=reasons.get((row["module"], row["before"], row["after"]), ""))
-                 for row in rows if row["by"] == "nobody"]
-    for name, size in sizes.items():
-        by = ["a page" if row["by"].endswith(".ipynb") else row["by"] for row in rows if row["module"] == name]
-        old["modules"][name] = dict(mutants=size, tried=len(by), killed=len(by) - by.count("nobody"), by_a_page=by.count("a page"), by_time=by.count("time"))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=root, text=True, capture_output=True).stdout.strip()
-    made = dict(cosmic_ray=version("cosmic-ray"), torch=version("torch"), commit=commit)
-    kept = [s for s in old["survivors"] if s["module"] not in sizes]
-    results.write_text(json.dumps(dict(made=made, modules=old["modules"], survivors=kept + survivors), indent=1, ensure_ascii=False) + "\n")
