@@ -4,6 +4,8 @@ import runpy
 
 from conftest import ROOT
 from nbdev.config import get_config
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 cfg = get_config(path=ROOT)
 
@@ -36,6 +38,18 @@ def test_workflows_call_what_people_call():
     assert "run: .ci/run\n" in ci and "run: make site\n" in pages and f"path: {cfg.doc_path.name}}}" in pages
     used = re.findall(r"uses: \S+?@(\S+)", ci + pages)
     assert len(used) == 4 and all(re.fullmatch("[0-9a-f]{40}", commit) for commit in used)
+
+
+def test_bounds_follow_the_table_of_versions():
+    "A lower bound of a requirement is the oldest version in the table on Contributing, and both columns lie within the bounds"
+    rows = re.findall(r"^\| `([\w-]+)` \| (\S+) \| (\S+) \|", read("nbs/contributing.md").partition("## Versions")[2].partition("{#tbl-versions}")[0], flags=re.M)
+    run = {name: versions for name, *versions in rows}
+    wanted = [Requirement(text) for text in f"{cfg.requirements} {cfg.dev_requirements}".split()]
+    assert {requirement.name for requirement in wanted} == set(run)
+    for requirement in wanted:
+        assert all(requirement.specifier.contains(version) for version in run[requirement.name]), requirement
+        for bound in requirement.specifier:
+            if bound.operator == ">=": assert run[requirement.name][0] in SpecifierSet(f"=={bound.version}.*"), requirement
 
 
 def test_picture_of_the_rooms_follows_from_the_imports():
