@@ -5,6 +5,8 @@ import runpy
 import yaml
 from conftest import ROOT
 from nbdev.config import get_config
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 cfg = get_config(path=ROOT)
 
@@ -51,6 +53,18 @@ def test_workflows_may_do_what_they_need_and_no_more():
                 assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action), f"{action} is not pinned to a commit"
                 assert "checkout" not in action or step["with"] == {"persist-credentials": False}, f"the token stays on disk in {path.name}"
             if name in allowed: assert not any("run" in step or "checkout" in step["uses"] for step in job["steps"])
+
+
+def test_bounds_follow_the_table_of_versions():
+    "A lower bound of a requirement is the oldest version in the table on Contributing, and both columns lie within the bounds"
+    rows = re.findall(r"^\| `([\w-]+)` \| (\S+) \| (\S+) \|", read("nbs/contributing.md").partition("## Versions")[2].partition("{#tbl-versions}")[0], flags=re.M)
+    run = {name: versions for name, *versions in rows}
+    wanted = [Requirement(text) for text in f"{cfg.requirements} {cfg.dev_requirements}".split()]
+    assert {requirement.name for requirement in wanted} == set(run)
+    for requirement in wanted:
+        assert all(requirement.specifier.contains(version) for version in run[requirement.name]), requirement
+        for bound in requirement.specifier:
+            if bound.operator == ">=": assert run[requirement.name][0] in SpecifierSet(f"=={bound.version}.*"), requirement
 
 
 def test_picture_of_the_rooms_follows_from_the_imports():
