@@ -51,10 +51,15 @@ def arguments(out, epochs=2, seed=5) -> list[str]:
     return ["run", "--data", "sample", "--device", "cpu", "--epochs", str(epochs), "--seed", str(seed), "--out", str(out)]
 
 
+def hear_ctrl_c():
+    "Also where the tests run in the background of a shell, which has them ignore it"
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(out, epochs=2, before=""):
     bars = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
     process = subprocess.Popen([sys.executable, "-c", before + COMMAND, *arguments(out, epochs)], text=True, cwd=ROOT, env=bars,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c)
     assert process.stdout.readline() == "ready\n"
     return process
 
