@@ -444,9 +444,9 @@ class Losing(Quiet):
 
 
 @pytest.mark.parametrize("trouble, said", [("silence", "nothing has come for 10 seconds"), ("hangs up", "network error|Failed to fetch"), ("unsaid", r"\d+ of \d+ bytes came")])
-def test_the_network_goes_in_the_middle_of_the_download(tab, site, checkout, trouble, said):
+def test_the_network_goes_in_the_middle_of_the_download(tab, site, built, trouble, said):
     "The page says what it does, then that it failed; a click fetches the rest, and it works"
-    server = ThreadingHTTPServer(("localhost", 0), partial(Losing, directory=checkout / "_docs"))
+    server = ThreadingHTTPServer(("localhost", 0), partial(Losing, directory=built / "_docs"))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     Losing.trouble = trouble
     Losing.half.clear()
@@ -470,9 +470,9 @@ def test_the_network_goes_in_the_middle_of_the_download(tab, site, checkout, tro
 
 
 @pytest.mark.parametrize("page", ["demo", "index", "short"])
-def test_a_page_from_a_file_says_what_it_needs(tab, site, checkout, page):
+def test_a_page_from_a_file_says_what_it_needs(tab, site, built, page):
     "Text and pictures are there; what browsers do not run from files is named, with the way to run it"
-    tab.goto(f"{(checkout / '_docs').as_uri()}/{page}.html")
+    tab.goto(f"{(built / '_docs').as_uri()}/{page}.html")
     alert = tab.get_by_role("alert").filter(has_text="browsers run none from there")
     alert.wait_for()
     assert "python -m http.server" in alert.inner_text() and f"localhost:8000/{page}.html" in alert.inner_text()
