@@ -20,7 +20,7 @@ from importlib.metadata import version
 from itertools import accumulate, groupby
 from multiprocessing import get_context
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from threading import Timer
 
 import pytest
@@ -91,12 +91,12 @@ def use_the_library(path: Path):
     path.write_text(json.dumps(page), encoding="utf-8")
 
 
-def prepare():
+def prepare(base: str):
     "A worker's own copy of the repository, and what every test imports, once"
     global copy
     os.environ.update(CVAE_TUTORIAL_DATA="sample", OMP_NUM_THREADS="1", TQDM_DISABLE="1", MPLBACKEND="agg")
-    copy = Path(mkdtemp(prefix="mutants-")) / root.name
-    shutil.copytree(root, copy, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "_docs", "_proc", "__pycache__"))
+    copy = Path(mkdtemp(dir=base)) / root.name
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns(".*", "runs", "_docs", "_proc", "__pycache__"))
     for path in (copy / "nbs").glob("[0-9]*.ipynb"): use_the_library(path)
     os.environ["PYTHONPATH"] = str(copy)
     sys.path.insert(0, str(copy))
@@ -193,16 +193,17 @@ def judge(mutant: dict) -> dict:
 
 
 def clocked(pool, modules: list[str]) -> dict[str, dict[str, float]]:
-    "The seconds of each test of each file and page that can notice something; kept for the next time"
+    "The seconds of each test of each file and page that can notice something; kept for as long as the file stays as it is"
     files = [f"tests/{path.name}" for path in sorted((root / "tests").glob("test_*.py")) if path.stem.removeprefix("test_") not in ELSEWHERE]
     files += [page_of(module) for module in modules]
-    known = {row["name"]: row["seconds"] for row in read(times)}
+    texts = {name: sha256((root / name).read_bytes()).hexdigest() for name in files}
+    known = {row["name"]: row["seconds"] for row in read(times) if row["text"] == texts.get(row["name"])}
     todo = [name for name in files if name not in known]
     with times.open("a") as file:
         for name, seconds in zip(todo, tqdm(pool.map(clock_in_a_fork, todo), total=len(todo), desc="tests and pages")):
             if not isinstance(seconds, dict): sys.exit(f"{name} says nothing about mutants, since without one: {seconds or 'it takes too long'}")
             known[name] = seconds
-            print(json.dumps(dict(name=name, seconds=seconds)), file=file, flush=True)
+            print(json.dumps(dict(name=name, text=texts[name], seconds=seconds)), file=file, flush=True)
     return {name: known[name] for name in files}
 
 
@@ -236,8 +237,8 @@ def main(
     known, found = {row["key"]: row for row in read(judged)}, {name: mutants(name) for name in modules}
     chosen = [mutant for of_one in found.values() for mutant in random.Random(0).sample(of_one, len(of_one))[:most]]
     left = [mutant for mutant in chosen if known.get(mutant["key"], {}).get("by", "nobody") == "nobody"]
-    random.Random(0).shuffle(left)  # a run that is stopped has tried a random part
-    with ProcessPoolExecutor(os.cpu_count(), get_context("fork"), prepare) as pool, judged.open("a") as file:
+    with (TemporaryDirectory(prefix="mutants-") as base, judged.open("a") as file,
+          ProcessPoolExecutor(os.cpu_count(), get_context("fork"), prepare, (base,)) as pool):
         seconds = clocked(pool, modules)
         tests = {module: choose(module, seconds) for module in modules}
         for mutant in left: mutant["tests"] = tests[mutant["module"]]
