@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 # Train on one visible quadrant, print the table, draw the figure, render the website.
 tutorial: $(VENV)/ready
-	cvae-tutorial run --quadrants 1 --seed 0 --out runs/q1
+	cvae-tutorial run --quadrants 1 --seed 0 --compiled --out runs/q1
 	python tools/build_site.py
 
 # Notebooks and library in step first, since the rest builds on it; then every notebook; then everything else.

@@ -59,9 +59,9 @@ def train_cvae(
 def shift_images(images:Shaped[Tensor, "batch 28 28"]) -> Shaped[Tensor, "batch 28 28"]:
     "Move each image by -1, 0 or 1 pixel down and across, at random; blank paper moves in"
     padded = F.pad(images, (1, 1, 1, 1))
-    down, across = torch.randint(3, (2, len(images), 1, 1), device=images.device)
-    image, pixel = (torch.arange(n, device=images.device) for n in images.shape[:2])
-    return padded[image[:, None, None], down + pixel[:, None], across + pixel]
+    places = padded.unfold(1, images.shape[1], 1).unfold(2, images.shape[2], 1) # 3 x 3 of each
+    down, across = torch.randint(3, (2, len(images)), device=images.device)
+    return places[torch.arange(len(images), device=images.device), down, across]
 
 # %% ../nbs/04_training.ipynb #c319c3f4
 def shift_digits(x:Tensor, y:Tensor) -> tuple[Tensor, Tensor]: # (B, visible), (B, hidden)

@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -11,11 +12,14 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import ROOT
+from pyro.infer import Trace_ELBO
 
 from cvae_tutorial.baseline import BaselineNet, bce_loss, train_baseline
+from cvae_tutorial.cvae import CVAE
 from cvae_tutorial.data import get_pairs
-from cvae_tutorial.kit.fitting import fit
-from cvae_tutorial.training import shift_digits, train_cvae
+from cvae_tutorial.kit.fitting import CompiledGradients, LossModule, fit, gradients, record
+from cvae_tutorial.training import elbo_loss, shift_digits, train_cvae
+from cvae_tutorial.variants import importance_weighted_loss
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +56,65 @@ def test_a_loss_that_is_not_finite_stops(pairs):
     with pytest.raises(FloatingPointError, match="step .*batch of .*smaller lr"):
         fit(net, bce_loss(net), pairs["train"], pairs["val"], epochs=2, lr=1e30)
     assert all(weight.isfinite().all() for weight in net.state_dict().values())
+
+
+# ---- A step as one program ----
+
+def make_guessing(): return CVAE(8, 30, 30, BaselineNet(20, 20, x_dim=196, y_dim=588), x_dim=196, y_dim=588)
+
+
+@pytest.mark.parametrize("make, make_loss", [
+    (lambda: CVAE(8, 30, 30, x_dim=196, y_dim=588), elbo_loss), (lambda: CVAE(8, 30, 30, x_dim=196, y_dim=588, prior="flow"), elbo_loss),
+    (make_guessing, lambda net: elbo_loss(net, Trace_ELBO())), (lambda: CVAE(8, 30, 30, x_dim=196, y_dim=588), importance_weighted_loss)],
+    ids=["normal prior", "flow prior", "a baseline that does not learn", "importance-weighted"])
+def test_a_recorded_step_holds_for_other_weights_digits_and_numbers(pairs, make, make_loss):
+    torch.manual_seed(0)
+    net, train = make(), pairs["train"]
+    loss = make_loss(net)
+    plain, module = gradients(net, loss), LossModule(net, loss)
+    plain(train.x[:50], train.y[:50])
+    learners = {name: w for name, w in module.named_parameters() if w.grad is not None}
+    program = record(module, {name: w.detach() for name, w in learners.items()}, train.x[:50], train.y[:50])
+    with torch.no_grad():
+        for w in net.parameters(): w += .05*torch.randn_like(w)
+    torch.manual_seed(1); expected = plain(train.x[50:100], train.y[50:100])
+    torch.manual_seed(1); found, value = program({name: w.detach() for name, w in learners.items()}, train.x[50:100], train.y[50:100])
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(found, {name: w.grad for name, w in learners.items()}, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("train", [train_baseline, pytest.param(train_cvae, marks=pytest.mark.long)])
+def test_a_compiled_fit_is_the_plain_fit(pairs, train):
+    "Also where the last batch is smaller, and while digits are moved"
+    def fitted(compiled):
+        net, history = train(pairs, epochs=2, batch_size=300, augment=shift_digits, compiled=compiled)
+        return [(r["train"], r["val"]) for r in history], torch.cat([w.flatten() for w in net.state_dict().values()])
+    (history, weights), (same, close) = fitted(False), fitted(True)
+    assert torch.tensor(same) == pytest.approx(torch.tensor(history), rel=1e-4)
+    assert 0 < (close - weights).abs().max() < 1e-2  # not the same to the last bit: it was compiled
+
+
+def straight(net): return lambda x, y: (net(x) - y).square().mean()
+
+
+def test_without_a_compiler_every_step_is_plain():
+    code = """if True:
+        import torch
+        from cvae_tutorial.kit.fitting import CompiledGradients, gradients
+        net, x, y = torch.nn.Linear(3, 2), torch.rand(5, 3), torch.rand(5, 2)
+        def loss(x, y): return (net(x) - y).square().mean()
+        step = CompiledGradients(net, loss)
+        print(step(x, y) == gradients(net, loss)(x, y) == step(x, y))"""
+    without = dict(os.environ, CXX="/nowhere/g++", TORCHINDUCTOR_FORCE_DISABLE_CACHES="1")
+    done = subprocess.run([sys.executable, "-c", code], env=without, text=True, capture_output=True)
+    assert done.stdout == "tensor(True)\n" and re.search(r"Every step is plain.*/nowhere/g\+\+.*mends it", done.stderr), done.stderr
+
+
+def test_a_step_in_which_python_draws_is_not_compiled(pairs):
+    torch.manual_seed(0)
+    net, x, y = torch.nn.Linear(196, 588), pairs["train"].x[:20], pairs["train"].y[:20]
+    def loss(x, y): return straight(net)(x, y + random.random())
+    with pytest.raises(RuntimeError, match="not the plain one: .*Python draws.*compiled=False"): CompiledGradients(net, loss)(x, y)
 
 
 # ---- Stopped and going on ----

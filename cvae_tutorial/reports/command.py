@@ -22,6 +22,7 @@ def _parser(tables) -> argparse.ArgumentParser:
         help="fit baseline and CVAE, print the table, save weights and picture")
     one.add_argument("--quadrants", type=int, choices=(1, 2, 3), default=1,
         help="visible quadrants")
+    one.add_argument("--compiled", action="store_true", help="compile the training's steps")
     every = commands.add_parser("reproduce",
         help="all runs behind the tables of the tutorial; goes on where it was stopped")
     every.add_argument("--runs", default="runs/reproduce",

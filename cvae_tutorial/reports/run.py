@@ -25,14 +25,17 @@ from ..training import shift_digits, train_cvae
 # %% ../../nbs/38_run.ipynb #a39ac3a9
 MODELS = dict(baseline=BaselineNet, cvae=CVAE)
 
-def fit_both(pairs, epochs:int, seed:int, folder:Path) -> dict: # model -> (net, seconds)
+def fit_both( # compiled: see `fit`
+    pairs, epochs:int, seed:int, folder:Path, compiled=False,
+) -> dict: # model -> (net, seconds)
     "Fit baseline and CVAE; resumes where it was stopped"
     kept = {name: folder/f"{name}.progress" for name in MODELS}
     fits = dict(baseline=lambda: train_baseline(
-                    pairs, epochs=min(epochs, 16), seed=seed, resume=kept["baseline"]),
+                    pairs, epochs=min(epochs, 16), seed=seed, resume=kept["baseline"],
+                    compiled=compiled),
                 cvae=lambda: train_cvae(
                     pairs, augment=shift_digits, epochs=epochs, seed=seed,
-                    resume=kept["cvae"]))
+                    resume=kept["cvae"], compiled=compiled))
     made = {}
     for name, fit in fits.items():
         net, history = fit()
@@ -53,6 +56,7 @@ def run(
     seed:int=0,
     device="auto",    # see `choose_device`
     out:str|Path|None=None, # folder for all that it makes; None: runs/q<quadrants>
+    compiled=False,   # one program for a step of training: see `fit`
 ) -> list[dict]: # of `evaluate` on the test images; ValueError, RuntimeError, OSError
     "Fit baseline and CVAE, score both on test, save everything; a stopped run goes on"
     check_number("epochs", epochs)
@@ -60,7 +64,7 @@ def run(
     out, device = Path(out or f"runs/q{quadrants}"), choose_device(device)
     pairs = get_pairs(quadrants, data, device)
     with Claim(out):
-        made = fit_both(pairs, epochs, seed, out)
+        made = fit_both(pairs, epochs, seed, out, compiled)
         nets = {name: net for name, (net, _) in made.items()}
         records = evaluate(*nets.values(), pairs["test"], seed=seed, quadrants=quadrants,
                            split="test", device=str(device))
