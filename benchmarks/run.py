@@ -8,7 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -203,6 +205,33 @@ def step_parts(pairs, batch_size: int = 256) -> dict:
     return dict(unit="milliseconds a step", batch=batch_size, parts=parts, products_at_best=products)
 
 
+def adam_by_epoch(data: str, theirs: bool, flush: bool, epochs: int = 4) -> list[tuple[float, float]]:
+    "With NumPyro's networks or our default: milliseconds of a step of Adam, and the share of its averages of gradients below 1.2e-38"
+    torch.set_flush_denormal(flush)
+    torch.manual_seed(0)
+    p, rows = get_pairs(1, data)["train"], []
+    cvae = plain_cvae(256, 512, 196, 784) if theirs else CVAE(50, 400, 400, x_dim=196, y_dim=784)
+    optimizer, step = optimizer_of(cvae), gradients(cvae, elbo_loss(cvae, Trace_ELBO()))
+    for _ in range(epochs):
+        seconds = []
+        for batch in torch.randperm(len(p.x)).split(128):
+            step(p.x[batch], join_quadrants(p.x[batch], p.y[batch], 1).flatten(1))
+            start = time.perf_counter()
+            optimizer.step()
+            seconds.append(time.perf_counter() - start)
+        averages = torch.cat([state["exp_avg"].flatten() for state in optimizer.state.values()]).abs()
+        rows.append((statistics.mean(seconds)*1e3, ((averages > 0) & (averages < torch.finfo().tiny)).float().mean().item()))
+    return rows
+
+
+def denormals(data: str) -> dict:
+    "In processes of their own, since all threads must have the setting from the start"
+    found = {}
+    for name, settings in dict(kept=(True, False), flushed=(True, True), default=(False, False)).items():
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool: found[name] = pool.submit(adam_by_epoch, data, *settings).result()
+    return dict(unit="milliseconds of Adam and share of its averages, by epoch", **found)
+
+
 def memory(data: str) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         code = "import sys; from cvae_tutorial.reports.command import main; sys.exit(main())"
@@ -254,6 +283,7 @@ def main():
     numpyro = Rival(args.numpyro_python, "numpyro_worker.py", args.numpyro, args.data) if args.numpyro else None
     race = Race(args.data, pyro)
     parts = dict(matmul=lambda: matmul_share(pairs), step=lambda: step_parts(pairs), scaling=lambda: scaling(pairs), memory=lambda: memory(args.data),
+                 denormals=lambda: denormals(args.data),
                  baseline=lambda: with_ratio(race.baseline(BASELINE)),
                  earlier=lambda: with_ratio(race.cvae(EARLIER)), target=lambda: with_ratio(race.cvae(TARGET)))
     if pyro: parts["pyro"] = lambda: against_pyro(pairs, pyro)
@@ -262,7 +292,7 @@ def main():
 
     out = Path(args.out)
     results = json.loads(out.read_text()) if args.only and out.exists() else {}
-    for name in args.only or ("pyro", "numpyro", "step", "matmul", "memory", "scaling", "baseline", "earlier", "target"):
+    for name in args.only or ("pyro", "numpyro", "step", "matmul", "denormals", "memory", "scaling", "baseline", "earlier", "target"):
         if name not in parts: continue
         results[name] = parts[name]() | dict(machine=machine())
         print(name, json.dumps(results[name]), flush=True)

@@ -13,14 +13,13 @@ import torch
 from fastcore.basics import patch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from .baseline import BaselineNet, complete_baseline
 from .cvae import CVAE, complete_cvae
 from .data import join_quadrants
 from .kit.checks import NonNegativeInt, PositiveInt, check_values, typed
 from .kit.files import load_results
-from .kit.fitting import seeded
+from .kit.fitting import Bar, seeded
 
 # %% ../nbs/05_evaluation.ipynb #14c3bc61
 def log_mean_exp(log_values:Tensor) -> Tensor: # (samples, ...) -> (...)
@@ -54,7 +53,7 @@ def estimate_nll(
     size = max(1, rows//samples)
     counts = [rows]*(samples//rows) + [samples % rows]*(samples % rows > 0)
     batches = list(zip(x.split(size), y.split(size)))
-    if len(x)*samples >= 100_000: batches = tqdm(batches, desc=f"{samples} samples")
+    if len(x)*samples >= 100_000: batches = Bar(batches, desc=f"{samples} samples")
     parts = [_estimates(model, *batch, counts) for batch in batches]
     return {name: -torch.cat([part[name] for part in parts]) for name in parts[0]}
 

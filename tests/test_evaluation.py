@@ -23,6 +23,14 @@ def test_estimates_agree_with_pyro(cvae, batch):
     assert kl > len(x)  # so that a bound without its KL would not pass
 
 
+def test_a_bar_shows_where_it_takes_a_while(monkeypatch):
+    "From 100,000 samples of z in all"
+    oracle, y, shown = LinearGaussian(), torch.zeros(100, 10), []
+    monkeypatch.setattr("cvae_tutorial.evaluation.Bar", lambda batches, desc: shown.append(desc) or batches)
+    for samples in 999, 1000, 1001: estimate_nll(oracle, y, y, samples)
+    assert shown == ["1000 samples", "1001 samples"]
+
+
 def kl_to_posterior(oracle):
     "KL(q||p(z|x,y)) of the oracle: two normal distributions with one mean"
     posterior = torch.distributions.MultivariateNormal(torch.zeros(4), oracle.posterior_covariance)
