@@ -46,8 +46,7 @@ def set_temperature(net:nn.Module, x:Tensor, digits:Tensor) -> float: # validati
     logits = net.logits(x)
     def nll(T): return F.cross_entropy(logits/T, digits).item()
     T = min((n/100 for n in range(50, 301)), key=nll)
-    net.net[-1].weight /= T
-    net.net[-1].bias /= T
+    for w in net.net[-1].parameters(): w /= T
     return T
 
 # %% ../nbs/07_reader.ipynb #79214f26
