@@ -115,10 +115,11 @@ def test_without_a_compiler_every_step_is_plain(tmp_path):
     assert plain == compiled and re.search(r"Every step is plain.*/nowhere/g\+\+.*mends it", done.stderr), done.stderr
 
 
-def test_a_step_in_which_python_draws_is_not_compiled(pairs):
+@pytest.mark.parametrize("changed", [lambda y: y + random.random(), lambda y: y/y.std().item()], ids=["draws", "reads"])
+def test_a_step_that_python_has_a_part_in_is_not_compiled(pairs, changed):
     torch.manual_seed(0)
     net, x, y = torch.nn.Linear(196, 588), pairs["train"].x[:20], pairs["train"].y[:20]
-    def loss(x, y): return straight(net)(x, y + random.random())
+    def loss(x, y): return straight(net)(x, changed(y))
     with pytest.raises(RuntimeError, match="not the plain one: .*Python draws.*compiled=False"): CompiledGradients(net, loss)(x, y)
 
 
