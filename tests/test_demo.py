@@ -451,10 +451,13 @@ def test_the_network_goes_in_the_middle_of_the_download(tab, site, built, troubl
     Losing.trouble = trouble
     Losing.half.clear()
     Losing.over.clear()
+    came = []
+    tab.on("requestfinished", lambda request: came.append(request.url.rpartition("/")[2]))
     tab.clock.install()
     tab.goto(f"http://localhost:{server.server_port}/demo.html")
     tab.locator("cvae-demo").scroll_into_view_if_needed()
     if trouble == "silence":
+        while "digits.safetensors" not in came: tab.wait_for_timeout(50)  # of real time: only the weights stay away
         tab.get_by_role("status").filter(has_text="Fetching the networks").wait_for()
         assert Losing.half.wait(30)
         for _ in range(9):  # the second half of what came may arrive in between
