@@ -88,8 +88,7 @@ def one_answer_nll(
     p:Float[Tensor, "batch hidden"], y:Float[Tensor, "batch hidden"], # probabilities of ink
 ) -> Float[Tensor, "batch"]: # nats
     "The baseline's loss for any picture: each pixel by itself; at most 13.8 nats a pixel"
-    check_values("p", p) # ValueError
-    check_values("y", y, 0, 1)
+    check_values("p", p); check_values("y", y, 0, 1) # ValueError
     return F.binary_cross_entropy(p.clamp(1e-6, 1 - 1e-6), y, reduction="none").sum(1)
 
 # %% ../nbs/09_evidence.ipynb #b4e23ed2

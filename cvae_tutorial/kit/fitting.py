@@ -142,8 +142,8 @@ def compile(self:CompiledGradients, x:Tensor, y:Tensor) -> None: # RuntimeError 
     far = max(((found[name] - w).norm()/w.norm()).item() for name, w in expected.items())
     if not far < 1e-3:
         raise RuntimeError(f"The compiled step is not the plain one: its loss is {value}, not "
-            f"{loss}, a gradient differs by {far:.1%}. Python draws or reads a number, or it is "
-            "not finite: fit with compiled=False")
+            f"{loss}, a gradient differs by {far:.1%}. Python draws or reads a number, or it "
+            "is not finite: fit with compiled=False")
     self.shapes, self.program = (x.shape, y.shape), program
 
 # %% ../../nbs/25_kit_fitting.ipynb #6b24c55c
