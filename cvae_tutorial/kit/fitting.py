@@ -114,7 +114,7 @@ class CompiledGradients:
             self.shapes = ()
             with torch.random.fork_rng(): self.compile(x, y)
         if self.shapes != (x.shape, y.shape): return self.plain(x, y)
-        with torch.no_grad(): found, value = self.program(self.weights, x, y)
+        found, value = self.program(self.weights, x, y)
         for name, gradient in found.items(): self.learners[name].grad = gradient
         return value
 
@@ -131,10 +131,9 @@ def compile(self:CompiledGradients, x:Tensor, y:Tensor) -> None: # RuntimeError 
     expected = {name: w.grad for name, w in self.learners.items()}
     torch.manual_seed(0)
     program = record(self.module, self.weights, x, y)
-    program = torch.compile(program, options=dict(fallback_random=True)) # torch's own numbers
+    program = torch.no_grad()(torch.compile(program, options=dict(fallback_random=True)))
     torch.manual_seed(1)
-    try:
-        with torch.no_grad(): found, value = program(self.weights, *second)
+    try: found, value = program(self.weights, *second)
     except RuntimeError as e:
         why = " ".join(str(e).split())
         return warnings.warn(f"Every step is plain, since none was compiled ({why:.150} ...). "

@@ -279,6 +279,7 @@ def reproduce(
     runs, out = Runs(runs, data, epochs, device, count), Path(out)
     each, first = list(product((1, 2, 3), seeds)), seeds[0]
     makers = dict(
+        scores=lambda: [r for which in each for r in runs.trained(*which)],
         sharper=lambda: _joined([runs.sharpened(*which) for which in each]),
         choices=lambda: runs.choices(first),
         answers=lambda: [run_answers(runs, K, seed) for K in ANSWERS
@@ -292,8 +293,8 @@ def reproduce(
         followers=lambda: [r for seed in seeds for r in runs.followed(seed)],
         variants=lambda: _varied(runs, first), constraints=lambda: runs.writers(seeds))
     with Claim(runs.path):
-        records = [r for which in each for r in runs.trained(*which)]
-        write_json(records, out/"scores.json")
-        for name in tables: write_json(makers[name](), out/f"{name}.json")
+        for n, name in enumerate(names := ("scores", *tables), 1):
+            print(f"{name}.json, table {n} of {len(names)}", flush=True)
+            write_json(makers[name](), out/f"{name}.json")
         if assets: runs.write_assets(assets, first)
-    return records
+    return makers["scores"]()
