@@ -125,7 +125,7 @@ def context(self:AutoregressiveNet, memory:Tensor) -> Tensor: # -> (..., side, 1
 def nll(self:AutoregressiveNet,
     x:Float[Tensor, "batch {self.x_dim}"], y:Float[Tensor, "batch {self.y_dim}"],
 ) -> Float[Tensor, "batch"]: # nats
-    "Minus the log-probability of each answer, exact, in one pass"
+    "Minus the log-probability of each answer: exact in black and white, else by convention"
     side = self.pixels.side
     rows = self.pixels.canvas(x, y)[:, :-1].unflatten(1, (side, side))
     start = self.start(x).tanh()

@@ -207,7 +207,7 @@ def bounds_table() -> str: # Markdown
             for name, values in rows.items()]
     return markdown(["", "1 visible", "2 visible", "3 visible"], rows, "Nats per image, test. "
         "CVAE by importance sampling, S = 100, on grey the mean of three seeds; the others of "
-        "one seed. Autoregressive: exact.", "tbl-bounds")
+        "one seed. Autoregressive: exact in black and white.", "tbl-bounds")
 
 # %% ../../nbs/34_report_families.ipynb #9d8e35f6
 def _stem(runs, which, seed): return f"{runs.source}-{which}-seed{seed}-epochs{runs.epochs}"
