@@ -59,7 +59,7 @@ def train_cvae(
 def shift_images(images:Shaped[Tensor, "batch 28 28"]) -> Shaped[Tensor, "batch 28 28"]:
     "Move each image by -1, 0 or 1 pixel down and across, at random; blank paper moves in"
     padded = F.pad(images, [1]*4)
-    places = padded.unfold(1, images.shape[1], 1).unfold(2, images.shape[2], 1) # 3 x 3 of each
+    places = padded.unfold(1, 28, 1).unfold(2, 28, 1) # 3 x 3 of each image
     down, across = torch.randint(3, (2, len(images)), device=images.device)
     return places[torch.arange(len(images), device=images.device), down, across]
 

@@ -11,7 +11,7 @@ from cvae_tutorial.cvae import CVAE
 from cvae_tutorial.data import count_quadrants, get_pairs, join_quadrants, split_quadrants
 from cvae_tutorial.kit.drawing import show_digits
 from cvae_tutorial.reader import train_classifier
-from cvae_tutorial.training import shift_digits, train_cvae
+from cvae_tutorial.training import elbo_loss, shift_digits, train_cvae
 
 
 def test_one_seed_one_result():
@@ -20,6 +20,13 @@ def test_one_seed_one_result():
     histories = [losses(seed) for seed in (0, 0, 1)]
     assert histories[0] == histories[1] != histories[2]
     assert max(history[-1][1] for history in histories) < 500  # the step size is one that learns
+
+
+def test_broken_weights_make_a_loss_that_is_no_number():
+    "Where Pyro's own checks would stop, without the step and the step size that `fit` names"
+    cvae = CVAE(2, 8, 8, x_dim=196, y_dim=588)
+    for weight in cvae.prior_net.parameters(): torch.nn.init.constant_(weight, torch.nan)
+    with pytest.warns(UserWarning, match="NaN"): assert elbo_loss(cvae)(torch.rand(3, 196), torch.rand(3, 588)).isnan()
 
 
 def test_shifted_digits_are_the_digits_moved():
