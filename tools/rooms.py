@@ -101,7 +101,7 @@ def drawing() -> str:
 
 def table() -> str:
     "Page, question and module, one line each"
-    rows = [f"| {link} | {question} | {f'`{m}`' if m else ''} |" for name in ("story", "kit", "reports") for m, link, question in pages() if wing(m) == name]
+    rows = [f"| {link} | {question} | {f'`{m}`' if m else ''} |" for m, link, question in pages()]
     return "\n".join(["| page | question | module |", "|---|---|---|", *rows, "", ": The rooms, in reading order: the story, the kit, the reports. Pages without a module use the library and add nothing to it. {#tbl-rooms}"])
 
 
