@@ -15,7 +15,7 @@ from torch import Tensor
 from .data import join_quadrants, visible_mask
 from .evaluation import estimate_nll
 from .evidence import one_answer_nll
-from .kit.checks import NonNegativeInt, PositiveInt, typed
+from .kit.checks import NonNegativeInt, PositiveInt, PositiveInts, typed
 from .kit.fitting import fit, seeded
 from .kit.flows import divergence
 from .kit.pairs import Pairs
@@ -41,7 +41,7 @@ def lead_parts(
 def neighbor_correlation(
     residual:Float[Tensor, "batch hidden"], # y minus what was expected
     num_quadrant_inputs:int, # 1, 2 or 3
-    distances:tuple[int, ...]=(1, 2, 3, 4, 6, 8), # pixels across or down
+    distances:PositiveInts=(1, 2, 3, 4, 6, 8), # pixels across or down, below 28
 ) -> dict[int, float]: # distance -> correlation of what two pixels are off by
     "Do errors go together? 0 at every distance for pixels that are independent"
     hidden = ~visible_mask(num_quadrant_inputs).to(residual.device)
@@ -68,7 +68,7 @@ def shared_variance(
 def train_critic(
     real:Float[Tensor, "count 28 28"], drawn:Float[Tensor, "count 28 28"], # of the same inputs
     *, epochs:PositiveInt=24, seed:NonNegativeInt=0,
-) -> nn.Module: # images (..., 28, 28) -> logits (...), above 0 for what it takes for real
+) -> nn.Module: # images (batch, 28, 28) -> logits (batch, 1), above 0: real
     "A net that tells true completions from drawn ones, fitted to four fifths of the inputs"
     fifth = len(real)//5
     def part(*rows):

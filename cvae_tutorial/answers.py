@@ -62,8 +62,7 @@ def log_joint(self:AnswersNet, x:Tensor, y:Tensor) -> Tensor: # -> (batch, K)
 # %% ../nbs/02_answers.ipynb #0d53cd4f
 @typed
 def answers_nll(
-    net:AnswersNet,
-    x:Float[Tensor, "batch {net.x_dim}"], y:Float[Tensor, "batch {net.y_dim}"],
+    net:AnswersNet, x:Float[Tensor, "batch {net.x_dim}"], y:Float[Tensor, "batch {net.y_dim}"],
 ) -> Float[Tensor, "batch"]: # nats
     "Minus the log-probability of each image: a sum over the answers, exact"
     terms = net.log_joint(x, y)

@@ -92,7 +92,7 @@ def probe_class(
     "How often a probe tells the class from the mean of q(z|x,y)"
     def encode(p):
         with torch.no_grad(): z = cvae.recognition(p.x, p.y).base_dist.loc
-        return replace(p, x=z, y=p.digits)
+        return replace(p, x=z, y=p.classes)
     train, val, test = (encode(pairs[split]) for split in ("train", "val", "test"))
     with seeded(0):
         probe = mlp(train.x.shape[1], *widths, 10).to(train.x.device)

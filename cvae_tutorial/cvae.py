@@ -180,7 +180,7 @@ def recognition(self:CVAE,
     x:Float[Tensor, "batch {self.x_dim}"], y:Float[Tensor, "batch {self.y_dim}"],
 ) -> dist.Distribution: # of z
     "q(z|x,y), one normal distribution for each row of the batch"
-    if self.generation_net.likelihood is LIKELIHOODS["pixels"]: y = y.clamp(min=0) # no marks
+    if self.generation_net.likelihood == LIKELIHOODS["pixels"]: y = y.clamp(min=0) # no marks
     return self.recognition_net.distribution(x, y)
 
 # %% ../nbs/03_cvae.ipynb #35e9f0fc

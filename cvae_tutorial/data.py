@@ -95,14 +95,17 @@ def _fair_twins(pairs): # twins of the first 2,000 validation inputs; enough ink
     fair = (x.sum(1) > 20) & (distances[:, -1] < distances[:, -1].median())
     return twins, fair, F.one_hot(pairs["train"].classes[twins], 10).float().mean(1)
 
+def _first(value, among, count): # the largest first; ValueError if fewer than count
+    check_number("count", count, 1, int(among.sum()))
+    return torch.where(among, value, -1.).topk(count).indices
+
 @typed
 def find_ambiguous(
     pairs:dict[str, Pairs], count:PositiveInt=6, # pairs from `get_pairs`
 ) -> Int[Tensor, "found"]: # indices into pairs["val"], the most ambiguous first
     "Of the first 2,000 validation inputs, those whose close twins disagree most on the digit"
     _, fair, classes = _fair_twins(pairs)
-    entropy = torch.special.entr(classes).sum(1)
-    return torch.where(fair, entropy, -1.).topk(count).indices
+    return _first(torch.special.entr(classes).sum(1), fair, count)
 
 # %% ../nbs/00_data.ipynb #d3571551
 @typed
@@ -112,7 +115,7 @@ def find_plain(
     "Of the first 2,000, those whose close twins are all one digit, in the most varied hands"
     twins, fair, classes = _fair_twins(pairs)
     varied = pairs["train"].y[twins].var(1).sum(-1)
-    return torch.where(fair & (classes.amax(1) > .99), varied, -1.).topk(count).indices
+    return _first(varied, fair & (classes.amax(1) > .99), count)
 
 # %% ../nbs/00_data.ipynb #33853581
 import numpy as np
@@ -126,8 +129,8 @@ class ToTensor:
     def __call__(self, sample:dict) -> dict:
         def tensor(v): return v if isinstance(v, Tensor) else torch.from_numpy(np.array(v))
         image, digit = tensor(sample["original"]), tensor(sample["digit"])
-        image = image/255 if image.dtype == torch.uint8 else image.float()
-        return sample | dict(original=image.unsqueeze(-3), digit=digit.long())
+        most = 1 if image.is_floating_point() or image.dtype == torch.bool else 255
+        return sample | dict(original=image.float().unsqueeze(-3)/most, digit=digit.long())
 
 # %% ../nbs/00_data.ipynb #8778e337
 class MaskImages:
@@ -150,7 +153,8 @@ class CVAEMNIST(Dataset):
         transform=None, download:bool=False, # a transform takes and returns a sample
         *, split:str|None=None, # "train", "val" or "test", in place of `train`
     ):
-        data = load_digits(split, root) if split else load_mnist(train, root, download)
+        data = (load_digits(split, root, download) if split
+                else load_mnist(train, root, download))
         self.images, self.digits, self.source = data.images, data.digits, data.source
         self.transform = transform
 

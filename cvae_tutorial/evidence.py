@@ -94,14 +94,13 @@ def one_answer_nll(
 # %% ../nbs/09_evidence.ipynb #b4e23ed2
 @typed
 def twins_nll(
-    train:Pairs,
-    x:Float[Tensor, "batch visible"], y:Float[Tensor, "batch {train.y.shape[1]}"],
+    train:Pairs, x:Float[Tensor, "batch visible"], y:Float[Tensor, "batch {train.y.shape[1]}"],
     count:PositiveInt=1024, soft:Probability=.03, # how many twins; chosen on validation
 ) -> Float[Tensor, "batch"]: # nats
     "Score of a mixture of the nearest training digits, each p moved to p + soft*(.5 - p)"
     _, twins = find_twins(x, train.x, count)
     def score(y, twins): # (hidden,), (count,)
-        p = train.y[twins].lerp(torch.tensor(.5, device=y.device), soft)
+        p = train.y[twins]*(1 - soft) + soft/2
         return -log_mean_exp(-one_answer_nll(p, y.expand_as(p)))
     return torch.stack([score(*row) for row in zip(y, twins)])
 
@@ -113,6 +112,8 @@ def density_and_coverage(
 ) -> tuple[float, float]: # about 1 each for a second set of real pictures
     "Fidelity and diversity of a set of pictures, by its features (Naeem and others, 2020)"
     check_number("nearest", nearest, 1, len(real) - 1) # ValueError
+    check_values("real", real); check_values("drawn", drawn)
+    real, drawn = real - real.mean(0), drawn - real.mean(0) # far from 0 digits would cancel
     radius = torch.cdist(real, real).kthvalue(nearest + 1).values # 0 is the picture itself
     inside = torch.cdist(real, drawn) < radius[:, None]
     density = inside.sum().item()/(nearest*len(drawn))

@@ -142,7 +142,7 @@ def fit_masked(
 # %% ../nbs/14_masks.ipynb #b5496ac9
 @typed
 def train_masked(
-    data:dict[str, Pairs], # from `get_images`, or Pairs with images of your own as x
+    data:dict[str, Pairs], # from `get_images`; with your own images as x, use augment=None
     *, hidden:PositiveInt=192, z_dim:PositiveInt=20, prior:str="flow", # see `CVAE`
     epochs:PositiveInt=120, lr:PositiveFloat=2e-3, seed:NonNegativeInt=0,
     **kwargs, # see `fit_masked` and `fit`

@@ -34,7 +34,7 @@ class DigitClassifier(nn.Module):
 
     @typed
     def features(self, images:Float[Tensor, "*batch 28 28"]) -> Float[Tensor, "*batch 128"]:
-        return self.net[:-1](images.reshape(-1, 1, 28, 28)).unflatten(0, images.shape[:-2])
+        return self.net[:-1](images.reshape(-1, 1, 28, 28)).reshape(*images.shape[:-2], 128)
 
     def logits(self, images:Tensor) -> Tensor: # (..., 28, 28) -> (..., 10)
         return self.net[-1](self.features(images))
@@ -57,7 +57,7 @@ def train_classifier(
 ) -> BaselineNet|DigitClassifier: # its `logits` are calibrated on validation
     "Fit a net to tell the ten digits apart, on moved digits, and set its temperature"
     n = count_quadrants(pairs["train"].x, pairs["train"].y)
-    def task(p): return Pairs(join_quadrants(p.x, p.y, n), p.digits, p.digits, p.source)
+    def task(p): return Pairs(join_quadrants(p.x, p.y, n), p.classes, p.digits, p.source)
     train, val = task(pairs["train"]), task(pairs["val"])
     def shown(images): return images if whole else split_quadrants(images, n)[0]
     def loss(images, digits): return F.cross_entropy(net.logits(shown(images)), digits)

@@ -55,8 +55,7 @@ def train_in_parallel(
     epochs:int=60,
     batch_size:int=256,  # of all processes together
     hidden:int=400,      # see `train_cvae`
-    seed:int=0,
-    out:str="runs/parallel", # folder for cvae.safetensors
+    seed:int=0, out:str="runs/parallel", # folder for cvae.safetensors
 ):
     "Fit a CVAE in all processes that torchrun started; the first one saves it"
     if not dist.is_torchelastic_launched():

@@ -31,7 +31,7 @@ def missed(
     said:Float[Tensor, "batch 10"], # by a classifier of the visible pixels
     digits:Int[Tensor, "batch"],    # the truth
     *, rare:Probability=.01, likely:Probability=.1,
-) -> float: # 0..1
+) -> float: # 0..1; NaN if no true digit is likely
     "Of inputs whose true digit is likely, how many have it in hardly any sample?"
     ours, theirs = (p.gather(1, digits[:, None])[:, 0] for p in (mix, said))
     return (ours[theirs >= likely] < rare).float().mean().item()

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .kit.checks import AtLeast2, PositiveInt, PositiveInts, check_values, typed
+from .kit.checks import AtLeast2, PositiveInt, PositiveInts
+from .kit.checks import check_number, check_values, typed
 
 # %% ../nbs/06_sharpness.ipynb #bcbe475a
 @typed
@@ -23,10 +24,10 @@ def reliability(
     "Compare predictions of about the same size with what came"
     check_values("predicted", predicted, -1e-4, 1 + 1e-4) # ValueError
     group = (predicted*bins).long().clamp(0, bins - 1)
-    rows = torch.stack([predicted, observed, torch.ones_like(predicted)], 1).float()
-    sums = torch.zeros(bins, 3, device=rows.device).index_add_(0, group, rows)
+    sums = torch.stack([group.bincount(values.double(), bins) # in float32 many would be lost
+                        for values in (predicted, observed, torch.ones_like(predicted))], 1)
     sums = sums[sums[:, 2] > 0]
-    return torch.cat([sums[:, :2]/sums[:, 2:], sums[:, 2:]/len(rows)], 1)
+    return torch.cat([sums[:, :2]/sums[:, 2:], sums[:, 2:]/len(group)], 1).float()
 
 # %% ../nbs/06_sharpness.ipynb #d684039d
 def calibration_error(table:Tensor) -> float: # from `reliability`; 0..1
@@ -40,6 +41,7 @@ def draw_means(
     samples:PositiveInt, *, rows:PositiveInt=20_000, # pictures in memory at a time
 ) -> Iterator: # of (slice of the batch, its decoder means (samples, part, hidden))
     "Samples for a few inputs at a time, each from its own draw of z from the prior"
+    check_number("the number of rows of x", len(x)) # ValueError
     size = max(1, rows//samples)
     for start in range(0, len(x), size):
         part = slice(start, start + size)

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from .baseline import BaselineNet
 from .cvae import CVAE
-from .data import count_quadrants, join_quadrants
-from .data import split_quadrants, visible_mask
+from .data import count_quadrants, join_quadrants, split_quadrants, visible_mask
 from .kit.checkpoints import load_net
 from .kit.checks import NonNegativeInt, PositiveFloat, PositiveInt, typed
 from .kit.files import ASSETS
@@ -40,7 +39,7 @@ def elbo_loss(
 @typed
 def train_cvae(
     pairs:dict[str, Pairs], # from `get_pairs`, or `split_pairs` for your own
-    *, z_dim:int=50, hidden:int=400, # width of the hidden layers of all three networks
+    *, z_dim:PositiveInt=50, hidden:PositiveInt=400, # width of all three networks' layers
     baseline_net=None, decoder_sees_x=True, prior="normal", likelihood="pixels", # as CVAE
     make_loss:Callable=elbo_loss, # from a CVAE to loss(x, y), nats per image
     epochs:PositiveInt=60, lr:PositiveFloat=2e-3, seed:NonNegativeInt=0, **kwargs, # see `fit`

@@ -18,7 +18,8 @@ from torch.distributions import TransformedDistribution, kl_divergence
 
 from .cvae import CVAE
 from .evaluation import log_mean_exp
-from .kit.checks import NonNegativeFloat, PositiveInt, Probability, typed
+from .kit.checks import AtLeast2, NonNegativeFloat, PositiveInt, Probability
+from .kit.checks import check_choice, typed
 from .kit.flows import divergence
 from .kit.pairs import Pairs
 from .sharpness import variance_split
@@ -39,6 +40,7 @@ def kl_weighted_loss(cvae:CVAE, weight:NonNegativeFloat=1) -> Callable: # loss(x
 # %% ../nbs/11_variants.ipynb #7e0a9641
 def prior_drawn_loss(cvae:CVAE) -> Callable: # loss(x, y), nats per image
     "Fit alone, with one z per image from the prior network (GSNN; Sohn, Lee and Yan, 2015)"
+    check_choice("the CVAE's prior", cvae.config["prior"], ("normal", "standard"))
     def loss(x, y):
         with pyro.validation_enabled(False):
             return -cvae.generation(x, cvae.prior(x).rsample()).log_prob(y).mean()
@@ -49,7 +51,7 @@ def prior_drawn_loss(cvae:CVAE) -> Callable: # loss(x, y), nats per image
 @typed
 def latent_use(
     cvae:CVAE, x:Float[Tensor, "batch visible"], y:Float[Tensor, "batch hidden"],
-    samples:PositiveInt=64,
+    samples:AtLeast2=64,
 ) -> dict: # kl: nats, descending (z_dim,), for a flow (1,); within, between: summed variances
     "Is z used? What the recognition network pays for it, and what it changes in the picture"
     q, p, split = cvae.recognition(x, y), cvae.prior(x), variance_split(cvae, x, samples)

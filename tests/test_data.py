@@ -2,6 +2,7 @@
 import pickle
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, strategies as st
 from PIL import Image
@@ -85,3 +86,18 @@ def test_loaders_deal_every_digit_once():
         assert len(dealt[0]) == sizes[split] == len(known) and len(digits[0][-1]) == sizes[split] % 700
         assert all(torch.equal(d.sort().values, known.sort().values) for d in dealt)
         assert torch.equal(*dealt) == (split == "val")
+
+
+def test_no_more_ambiguous_inputs_than_there_are():
+    pairs = get_pairs(1)
+    assert len(find_ambiguous(pairs, 100)) == len(find_plain(pairs, 100)) == 100
+    for find in find_ambiguous, find_plain:
+        with pytest.raises(ValueError, match=r"count must be .* at most \d+, not 1500"): find(pairs, 1500)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float64, torch.bool])
+def test_pixels_of_any_type_become_shares_of_ink(dtype):
+    image = torch.rand(28, 28).double() > .5
+    whole = image.to(dtype)*255 if dtype in (torch.uint8, torch.int64) else image.to(dtype)
+    made = ToTensor()(dict(original=whole, digit=3))["original"]
+    assert made.dtype == torch.float32 and torch.equal(made[0], image.float())

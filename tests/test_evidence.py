@@ -6,7 +6,7 @@ import torch
 from doubles import TwoPictures
 
 from cvae_tutorial.data import get_pairs, join_quadrants, split_quadrants
-from cvae_tutorial.evidence import coverage, gradient_energy, pixel_entropy
+from cvae_tutorial.evidence import coverage, density_and_coverage, gradient_energy, pixel_entropy
 
 
 @pytest.fixture(autouse=True)
@@ -31,3 +31,12 @@ def test_measures_of_sharpness_order_what_the_eye_orders():
     y, y_soft = (split_quadrants(i, 1)[1] for i in (images, blurred))
     assert pixel_entropy(y_soft).mean() > 1.5*pixel_entropy(y).mean()
     assert pixel_entropy(torch.full((3,), .5)).item() == pytest.approx(3*math.log(2))
+
+
+def test_coverage_of_sets_far_from_zero():
+    "What counts is how far pictures lie from each other, not from zero"
+    torch.manual_seed(0)
+    real, drawn = .1*torch.randn(500, 16), .1*torch.randn(500, 16)
+    assert density_and_coverage(real + 1000, drawn + 1000) == pytest.approx(density_and_coverage(real, drawn), abs=.02)
+    for broken in (real*math.nan, drawn), (real, drawn*math.nan), (real, drawn[:0]):
+        with pytest.raises(ValueError, match="real|drawn"): density_and_coverage(*broken)

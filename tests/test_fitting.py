@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT
@@ -17,7 +18,9 @@ from pyro.infer import Trace_ELBO
 from cvae_tutorial.baseline import BaselineNet, bce_loss, train_baseline
 from cvae_tutorial.cvae import CVAE
 from cvae_tutorial.data import get_pairs
+from cvae_tutorial.kit.checkpoints import load_net, save_net
 from cvae_tutorial.kit.fitting import CompiledGradients, LossModule, fit, gradients, record
+from cvae_tutorial.kit.pairs import Pairs
 from cvae_tutorial.training import elbo_loss, shift_digits, train_cvae
 from cvae_tutorial.variants import importance_weighted_loss
 
@@ -121,6 +124,46 @@ def test_a_step_that_python_has_a_part_in_is_not_compiled(pairs, changed):
     net, x, y = torch.nn.Linear(196, 588), pairs["train"].x[:20], pairs["train"].y[:20]
     def loss(x, y): return straight(net)(x, changed(y))
     with pytest.raises(RuntimeError, match="not the plain one: .*Python draws.*compiled=False"): CompiledGradients(net, loss)(x, y)
+
+
+class Crooked(torch.nn.Module):
+    "Its last gradient is not a number when it is recorded, and zero else; its first is always zero"
+    def __init__(self):
+        super().__init__()
+        self.first, self.middle, self.last = (torch.nn.Parameter(torch.ones(1)) for _ in range(3))
+
+    def forward(self, x, broken): return (x*self.middle).mean() + 0*self.first.sum() + (torch.nan if broken else 0.)*self.last.sum()
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_gradient_of_zero_may_be_compiled_and_one_that_is_no_number_not(broken, monkeypatch):
+    net, x, calls = Crooked(), torch.rand(8, 3), []
+    def loss(x, y):
+        calls.append(x)
+        return net(x, broken and len(calls) > 1)  # plain first, then recorded
+    step = CompiledGradients(net, loss)
+    if broken:
+        with pytest.raises(RuntimeError, match="differs by nan%"): step(x, x)
+    else: assert step(x, x).isfinite() and net.first.grad == 0 and net.middle.grad != 0
+
+
+def test_dropout_is_for_training():
+    torch.manual_seed(0)
+    x = torch.rand(50, 4)
+    net, data = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Dropout(.5)), Pairs(x, x, None, "rows")
+    seen = []
+    def loss(x, y):
+        seen.append(net.training)
+        return straight(net)(x, y)
+    fit(net, loss, data, data, epochs=2)
+    assert seen == [True, False]*2
+
+
+def test_numbers_of_numpy_are_numbers(pairs, tmp_path):
+    two = np.int64(2)
+    net, history = train_cvae(pairs, z_dim=two, hidden=np.int32(8), epochs=two, batch_size=np.int64(500), resume=tmp_path/"progress")
+    save_net(net, tmp_path/"net")
+    assert len(history) == 2 and load_net(tmp_path/"net", CVAE).z_dim == 2
 
 
 # ---- Stopped and going on ----

@@ -92,3 +92,11 @@ def test_networks_alone():
     loc, scale = Encoder(20, 30, 40)(torch.rand(8, 28, 28), torch.rand(8, 28, 28))
     assert loc.shape == scale.shape == (8, 20) and (scale > 0).all()
     assert Decoder(20, 30, 40)(torch.randn(8, 20)).shape == (8, 784)
+
+
+def test_a_copy_recognizes_as_the_original_does():
+    "Also where pixels are marked, which the recognition network does not see"
+    cvae, x, y = CVAE(5, 20, 20), torch.rand(3, 784), torch.rand(3, 784)
+    y[:, :100] = -1
+    found = [net.recognition(x, y).base_dist.loc for net in (cvae, copy.deepcopy(cvae))]
+    assert torch.equal(*found)

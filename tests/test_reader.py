@@ -4,7 +4,7 @@ import torch
 
 from cvae_tutorial.data import get_pairs
 from cvae_tutorial.proportions import class_scores
-from cvae_tutorial.reader import set_temperature, train_classifier
+from cvae_tutorial.reader import DigitClassifier, doubtful, set_temperature, train_classifier
 from cvae_tutorial.sharpness import calibration_error, reliability
 
 
@@ -33,3 +33,10 @@ def test_a_classifier_is_calibrated_and_better_than_chance():
     assert scores.mean() < 1
     top, named = net.logits(pairs["test"].x).softmax(1).max(1)
     assert calibration_error(reliability(top, (named == pairs["test"].digits).float(), 15)) < .06
+
+
+def test_one_picture_is_read_as_one_of_many():
+    torch.manual_seed(0)
+    reader, images = DigitClassifier(), torch.rand(2, 3, 28, 28)
+    assert reader.features(images).shape == (2, 3, 128) and doubtful(reader, images[0, 0]).shape == ()
+    torch.testing.assert_close(reader.features(images[0, 0]), reader.features(images)[0, 0])

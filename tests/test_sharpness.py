@@ -70,3 +70,15 @@ def test_reliability_by_hand():
 def test_floor_and_variance_by_hand():
     "Through the first and the last number of samples, whatever lies between: 0.4 + 0.6/K"
     assert floor_and_variance({2: .7, 3: 9., 6: .5}) == pytest.approx((.4, .6))
+
+
+def test_reliability_of_very_many():
+    "More of one size than float32 can count"
+    count = 2**24 + 2**22
+    table = reliability(torch.full((count,), .02), torch.full((count,), .5))
+    torch.testing.assert_close(table, torch.tensor([[.02, .5, 1.]]))
+
+
+@pytest.mark.parametrize("measure", [lambda x: averaging(lambda x: x, TwoPictures(.5, torch.eye(2)), x), lambda x: variance_split(TwoPictures(.5, torch.eye(2)), x)])
+def test_no_rows_are_refused(measure):
+    with pytest.raises(ValueError, match="number of rows of x must be .* at least 1, not 0"): measure(torch.zeros(0, 2))

@@ -50,3 +50,9 @@ def test_the_hybrid_lies_on_the_line_between_its_ends(seeded):
     torch.manual_seed(1)
     bound, drawn = elbo_loss(seeded.cvae)(seeded.x, seeded.y), prior_drawn_loss(seeded.cvae)(seeded.x, seeded.y)
     assert seeded(hybrid_loss, .3) == pytest.approx((.3*bound + .7*drawn).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("make_loss", [prior_drawn_loss, hybrid_loss])
+def test_no_gradient_passes_through_draws_from_a_flow(make_loss):
+    with pytest.raises(ValueError, match="the CVAE's prior must be 'normal' or 'standard', not 'flow'"):
+        make_loss(CVAE(2, 8, 8, x_dim=4, y_dim=3, prior="flow"))

@@ -84,7 +84,7 @@ def save_tensors(
     about:dict|None=None, # a text about them, if there is one
 ) -> None:
     "A safetensors file, written by `replace_file`"
-    text = about and {"about": json.dumps(about)} # one entry: the order of several would vary
+    text = about and {"about": json.dumps(about, default=int)} # one: many vary in order
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     replace_file(path, lambda beside: save_file(tensors, beside, text))
 

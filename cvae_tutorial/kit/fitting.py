@@ -138,7 +138,8 @@ def compile(self:CompiledGradients, x:Tensor, y:Tensor) -> None: # RuntimeError 
         why = " ".join(str(e).split())
         return warnings.warn(f"Every step is plain, since none was compiled ({why:.150} ...). "
                              "A C++ compiler such as g++ mends it")
-    far = max(((found[name] - w).norm()/w.norm()).item() for name, w in expected.items())
+    far = torch.stack([(found[name] - w).norm()/w.norm().clamp(min=1e-9)
+                       for name, w in expected.items()]).max().item() # NaN if one is
     if not far < 1e-3:
         raise RuntimeError(f"The compiled step is not the plain one: its loss is {value}, not "
             f"{loss}, a gradient differs by {far:.1%}. Python draws or reads a number, or it "
@@ -169,7 +170,9 @@ def run_epoch(self:Progress, step, loss, train:Pairs, val:Pairs, bar):
     epoch, start = len(self.records) + 1, time.perf_counter()
     batch_size, lr = self.settings["batch_size"], self.settings["lr"]
     try:
+        self.net.train()
         at = train_epoch(step, train, batch_size, self.optimizer, self.schedule, bar)
+        self.net.eval()
         now = _validate(loss, val, batch_size)
     except FloatingPointError as e:
         self.restore()
@@ -185,13 +188,13 @@ def run_epoch(self:Progress, step, loss, train:Pairs, val:Pairs, bar):
 @patch
 def save(self:Progress, path:str|Path):
     "One file with all that `load` needs"
-    adam, on_gpu = self.optimizer.state_dict(), torch.cuda.is_available()
+    adam, device = self.optimizer.state_dict(), next(self.net.parameters()).device
     tensors = {f"net/{name}": w for name, w in self.net.state_dict().items()}
     tensors |= {f"best/{name}": w for name, w in self.best_weights.items()}
     tensors |= {f"adam/{n}/{name}": t
                 for n, state in adam["state"].items() for name, t in state.items()}
     tensors["random"] = torch.get_rng_state()
-    if on_gpu: tensors["random on gpu"] = torch.cuda.get_rng_state()
+    if device.type == "cuda": tensors["random on gpu"] = torch.cuda.get_rng_state(device)
     save_tensors(path, tensors, dict(settings=self.settings, records=self.records,
                  groups=adam["param_groups"], schedule=self.schedule.state_dict()))
 
@@ -214,7 +217,9 @@ def load(self:Progress, path:str|Path) -> None: # ValueError for the file of ano
     self.optimizer.load_state_dict(dict(state=state, param_groups=about["groups"]))
     self.schedule.load_state_dict(about["schedule"])
     torch.set_rng_state(tensors["random"])
-    if "random on gpu" in tensors: torch.cuda.set_rng_state(tensors["random on gpu"])
+    if "random on gpu" in tensors:
+        device = next(self.net.parameters()).device
+        torch.cuda.set_rng_state(tensors["random on gpu"], device)
 
 # %% ../../nbs/25_kit_fitting.ipynb #10c848ef
 @typed
@@ -233,6 +238,7 @@ def fit(
 ) -> list[dict]: # one record per epoch: epoch, train, val (nats per image), seconds
     "Fit `net` with Adam, and leave it with the weights of its best validation epoch"
     check_pairs(dict(train=train, val=val))
+    epochs, batch_size = int(epochs), int(batch_size) # NumPy's would fail below
     patience = patience or max(5, epochs//4)
     steps, name = math.ceil(len(train.x)/batch_size), type(net).__name__ # steps per epoch
     progress = Progress(net, epochs*steps, dict(net=name,

@@ -161,10 +161,11 @@ def load_mnist(
 def load_digits(
     split:str="train",       # "train", "val" or "test"
     root:str|Path|None=None, # see `find_mnist`
+    download:bool=False,     # see `load_mnist`
 ) -> Digits: # raises ValueError for another split
     "One of three splits: `val` is the last sixth of the training images"
     check_choice("split", split, ("train", "val", "test"))
-    data = load_mnist(split != "test", root)
+    data = load_mnist(split != "test", root, download)
     start = len(data.images) - len(data.images)//6
     part = dict(train=slice(0, start), val=slice(start, None), test=slice(None))[split]
     return Digits(data.images[part], data.digits[part], data.source)
