@@ -1,19 +1,18 @@
 "Arguments: a wrong one is refused at the door, by name, and nothing is half-done; whatever is passed ends in a result or in a documented exception."
-import inspect
 import math
 import re
 from collections import Counter
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
 from jaxtyping import AnnotationError
 
-from cvae_tutorial import _modidx
 from cvae_tutorial.agreement import lead_parts, neighbor_correlation, shared_variance
+from cvae_tutorial.answers import AnswersNet
 from cvae_tutorial.baseline import BaselineNet, MaskedBCELoss, baseline_nll, bce_loss, complete_baseline, train_baseline
+from cvae_tutorial.best import floored_loss
 from cvae_tutorial.constraints import class_pairs, read_back, write_digits, writer_pairs
 from cvae_tutorial.cvae import CVAE, complete_cvae
 from cvae_tutorial.data import MaskImages, count_quadrants, find_ambiguous, find_twins, get_data, get_pairs, join_quadrants, split_quadrants, visible_mask
@@ -35,6 +34,7 @@ from cvae_tutorial.reports.measures import evaluate, measure_variant
 from cvae_tutorial.reports.reproduce import reproduce
 from cvae_tutorial.reports.run import run
 from cvae_tutorial.reports.tables import results_table
+from cvae_tutorial.sharper import missed
 from cvae_tutorial.sharpness import averaging, draw_means, floor_and_variance, reliability, variance_split
 from cvae_tutorial.training import load_pretrained, shift_digits, shift_images, train_cvae
 from cvae_tutorial.variants import hybrid_loss, importance_weighted_loss, kl_weighted_loss, latent_use
@@ -107,6 +107,8 @@ REFUSED = {
     "pairs of one number each": (lambda: train_baseline(dict(train=Pairs(x[:, 0], y, None, "test"), val=test)), (TypeError, ValueError), "x"), "pairs without x for numbers": (lambda: train_cvae(dict(train=replace(test, x=None), val=test), likelihood="numbers"), (TypeError, ValueError), "x"),
     "quadrants that are no number": (lambda: join_quadrants(x, y, nan), AnnotationError, "num_quadrant_inputs|nan"),
     "classes of nothing": (lambda: class_pairs(UNNAMED), ValueError, "digits are needed"), "no digits to tell twins apart": (lambda: find_ambiguous(UNNAMED, 1), ValueError, "digits are needed"),
+    "visible pixels of another net for ten answers": (lambda: AnswersNet(2, 4, x_dim=196, y_dim=588)(y), *of_type("x")), "no throw of the die": (lambda: AnswersNet(2, 4, x_dim=196, y_dim=588).sample(x, 0), *of_type("num_samples")),
+    "a floor of -1": (lambda: floored_loss(cvae, -1), *of_type("floor")), "a mix of nine digits": (lambda: missed(torch.rand(3, 9), torch.rand(3, 10), torch.zeros(3).long()), *of_type("mix")),
     "one point for a line": (lambda: floor_and_variance({1: 2.}), *of_value("not enough values")), "no weights": (lambda: log_mean_exp(torch.zeros(0, 3)), ValueError, "math domain error|positive"),
 }
 
@@ -183,17 +185,3 @@ def test_nothing_but_documented_exceptions(examples):
     call()
     print(f"{sum(ended.values()):,} calls: {dict(ended)}")
     assert sum(ended.values()) >= examples and min(ended["refused"], ended["answered"]) > .05*examples
-
-
-def test_defaults_that_must_agree():
-    "A seed is 0 unless somebody says otherwise; what `train_cvae` passes on has the CVAE's own defaults; the packaged networks are as wide as the next"
-    modules = [import_module(module) for module in _modidx.d["syms"]]
-    functions = {f"{module.__name__}.{name}": getattr(module, name) for module in modules for name in module.__all__}
-    found = {name: inspect.signature(f).parameters["seed"].default for name, f in functions.items()
-             if callable(f) and "seed" in inspect.signature(f).parameters}
-    assert len(found) > 20 and {name for name, default in found.items() if default not in (0, inspect.Parameter.empty)} == set()
-    ours, its = (inspect.signature(f).parameters for f in (train_cvae, CVAE))
-    for name in "decoder_sees_x", "prior", "likelihood": assert ours[name].default == its[name].default
-    baseline, trained = load_pretrained(1)
-    assert ours["z_dim"].default == trained.config["z_dim"] and ours["hidden"].default == trained.config["hidden_1"] == trained.config["hidden_2"]
-    assert inspect.signature(train_baseline).parameters["hidden"].default == baseline.config["hidden_1"] == baseline.config["hidden_2"]

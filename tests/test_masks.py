@@ -48,6 +48,9 @@ def test_a_half_plane_has_a_straight_border_and_a_rectangle_four_corners():
     rectangles = draw_masks(500, mixture={"rectangles": 1.})
     assert changes(rectangles).max() == 2
     assert all(len(mask.unique(dim=0)) <= 2 for mask in rectangles)
+    def product(mask): return (mask == mask.any(1, keepdim=True) & mask.any(0)).all()
+    places = torch.stack([mask if product(mask) else ~mask for mask in rectangles]).float().mean(0)
+    for dim in 0, 1: assert (places - places.flip(dim)).abs().max() < .15  # none leans to a side
 
 
 def test_completion_keeps_what_is_visible(nets):
