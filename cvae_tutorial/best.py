@@ -264,8 +264,8 @@ def generation(self:NeighborCVAE, x:Tensor, z:Tensor) -> InTurn: # (B, x_dim), (
 # %% ../nbs/13_best.ipynb #8e1e3f95
 @patch
 @torch.no_grad()
-def sample(self:NeighborCVAE, x:Tensor, num_samples:int=1) -> Tensor:
-    "Zeros and ones (num_samples, batch, hidden), each from its own draw of z from the prior"
+def sample(self:NeighborCVAE, x:Tensor, num_samples:int=1, *, means:bool=False) -> Tensor:
+    "Answers (num_samples, batch, hidden), tossed whatever `means`: the coins come in turn"
     x, pixels = x.repeat(num_samples, 1), self.pixels
     said = self.generation_net.outputs(self.prior(x).sample(), x)
     rows = iter(pixels.canvas(x, said)[:, :-1].unflatten(1, (pixels.side, -1, 1)).unbind(1))

@@ -7,6 +7,7 @@ from jaxtyping import TypeCheckError
 
 from cvae_tutorial.best import AutoregressiveNet, DenoisingNet, InTurn, NeighborCVAE, PixelNet, denoising_loss, floored_loss
 from cvae_tutorial.best import known_neighbors, load_autoregressive, train_autoregressive, train_denoising, train_neighbors
+from cvae_tutorial.cvae import complete_cvae
 from cvae_tutorial.data import get_pairs, visible_mask
 from cvae_tutorial.evaluation import estimate_nll
 from cvae_tutorial.kit.checkpoints import load_net, save_net
@@ -96,6 +97,11 @@ def test_a_floor_takes_the_price_off_z():
     with seeded(1): bound = estimate_nll(net, x, y, 200)["elbo"].mean()
     with seeded(1), torch.no_grad(): losses = torch.stack([floored_loss(net)(x, y) for _ in range(200)])
     assert losses.mean().item() == pytest.approx(bound.item(), rel=.01)
+
+
+def test_a_cvae_with_neighbors_completes_as_every_cvae_does():
+    images = complete_cvae(NeighborCVAE(1, 4, 8), torch.ones(2, 196), 1, 3)
+    assert images.shape == (3, 2, 28, 28) and set(images.unique().tolist()) <= {0., 1.}
 
 
 def test_noise_ends_where_the_net_is_sure():
