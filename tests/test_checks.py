@@ -7,8 +7,8 @@ from hypothesis import given, strategies as st
 from jaxtyping import Float
 from torch import Tensor
 
-from cvae_tutorial.kit.checks import (NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability, check_choice, check_number,
-                                      check_values, typed)
+from cvae_tutorial.kit.checks import (AtLeast2, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, PositiveInts, Probability, check_choice,
+                                      check_number, check_values, typed)
 
 anything = st.one_of(st.integers(-3, 3), st.floats(), st.floats(-2, 2), st.booleans(), st.none(), st.text(max_size=2))
 
@@ -20,6 +20,8 @@ def test_types_of_numbers_hold_what_they_say(value):
     assert isinstance(value, PositiveInt) == (whole and value >= 1) and isinstance(value, NonNegativeInt) == (whole and value >= 0)
     assert isinstance(value, NonNegativeFloat) == (number and 0 <= value <= 1e300) and isinstance(value, Probability) == (number and 0 <= value <= 1)
     assert isinstance(value, PositiveFloat) == (number and 1e-300 <= value <= 1e300)
+    assert isinstance(value, AtLeast2) == (whole and value >= 2) and isinstance((1, value), PositiveInts) == isinstance([value], PositiveInts) == (whole and value >= 1)
+    assert not isinstance(value, PositiveInts) and not isinstance((), PositiveInts)
 
 
 @typed

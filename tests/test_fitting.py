@@ -148,6 +148,7 @@ def test_a_gradient_of_zero_may_be_compiled_and_one_that_is_no_number_not(broken
 
 
 def test_dropout_is_for_training():
+    "And the seconds of the epochs add up to no more than the whole took"
     torch.manual_seed(0)
     x = torch.rand(50, 4)
     net, data = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Dropout(.5)), Pairs(x, x, None, "rows")
@@ -155,8 +156,9 @@ def test_dropout_is_for_training():
     def loss(x, y):
         seen.append(net.training)
         return straight(net)(x, y)
-    fit(net, loss, data, data, epochs=2)
-    assert seen == [True, False]*2
+    start = time.perf_counter()
+    history = fit(net, loss, data, data, epochs=2)
+    assert seen == [True, False]*2 and 0 < sum(r["seconds"] for r in history) <= time.perf_counter() - start
 
 
 def test_numbers_of_numpy_are_numbers(pairs, tmp_path):

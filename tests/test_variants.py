@@ -6,8 +6,9 @@ from pyro.infer import Trace_ELBO
 
 from cvae_tutorial.cvae import CVAE
 from cvae_tutorial.evaluation import estimate_nll
+from cvae_tutorial.kit.files import load_results
 from cvae_tutorial.training import elbo_loss
-from cvae_tutorial.variants import hybrid_loss, importance_weighted_loss, kl_weighted_loss, prior_drawn_loss
+from cvae_tutorial.variants import VARIANTS, hybrid_loss, importance_weighted_loss, kl_weighted_loss, prior_drawn_loss
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +57,18 @@ def test_the_hybrid_lies_on_the_line_between_its_ends(seeded):
 def test_no_gradient_passes_through_draws_from_a_flow(make_loss):
     with pytest.raises(ValueError, match="the CVAE's prior must be 'normal' or 'standard', not 'flow'"):
         make_loss(CVAE(2, 8, 8, x_dim=4, y_dim=3, prior="flow"))
+
+
+@pytest.mark.parametrize("make_loss", [kl_weighted_loss, prior_drawn_loss, importance_weighted_loss])
+def test_broken_weights_make_a_loss_that_is_no_number(make_loss):
+    "Where Pyro's own checks would stop, without the step and the step size that `fit` names"
+    cvae = CVAE(2, 8, 8, x_dim=4, y_dim=3)
+    for weight in cvae.prior_net.parameters(): torch.nn.init.constant_(weight, torch.nan)
+    assert make_loss(cvae)(torch.rand(5, 4), torch.rand(5, 3)).isnan()
+
+
+def test_variants_change_what_they_say():
+    assert {name for name, variant in VARIANTS.items() if variant.sees_guess} == {"prior sees the guess"}
+    assert {name for name, variant in VARIANTS.items() if variant.rounded} == {"black and white"}
+    encoded = {r["model"] for r in load_results("mnist/variants")["scores"] if r["estimator"] in ("elbo", "is")}
+    assert {name for name, variant in VARIANTS.items() if variant.encodes} == encoded
