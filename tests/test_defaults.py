@@ -15,6 +15,7 @@ from cvae_tutorial.evidence import coverage
 from cvae_tutorial.kit.files import ASSETS, load_results, load_tensors
 from cvae_tutorial.masks import train_masked, train_masked_baseline
 from cvae_tutorial.reports.families import ANSWERS, BOUNDS, FAMILIES
+from cvae_tutorial.scaling import train_in_parallel
 from cvae_tutorial.sharper import CHOICES, SHARPER
 from cvae_tutorial.sharpness import averaging
 from cvae_tutorial.training import train_cvae
@@ -57,6 +58,7 @@ def test_epochs_are_those_of_the_runs():
     assert defaults(train_baseline)["epochs"] == plain["epochs"] == defaults(train_answers)["epochs"] == FAMILIES["ten answers"].epochs
     for name, train in dict(autoregressive=train_autoregressive, CVAE=train_cvae, **{"flow matching": train_denoising}).items():
         assert defaults(train)["epochs"] == FAMILIES[name].epochs
+    for name in "epochs", "hidden", "seed": assert defaults(train_in_parallel)[name] == defaults(train_cvae)[name]
     assert defaults(AnswersNet).keys() <= defaults(train_answers).keys() | {"x_dim", "y_dim"}
     for name in "width", "reach": assert defaults(PixelNet)[name] == defaults(AutoregressiveNet)[name]
 

@@ -43,6 +43,21 @@ def test_keeps_the_best_epoch_and_stops_early(pairs):
     with torch.no_grad(): assert bce_loss(net)(pairs["val"].x, pairs["val"].y).item() == pytest.approx(min(losses), rel=1e-6)
 
 
+@pytest.mark.parametrize("epochs, shown, moved", [(60, 16, 16), (9, 6, 6), (4, 4, 2)])
+def test_a_quarter_of_the_epochs_is_patience_and_two_thirds_are_moved(epochs, shown, moved):
+    "A net that only gets worse after its first epoch; five epochs are the least patience"
+    net, x, calls = torch.nn.Linear(1, 1), torch.ones(4, 1), []
+    def loss(x, y):
+        if not torch.is_grad_enabled(): calls.append("val")
+        return net(x).sum()*0 + calls.count("val")
+    def augment(x, y):
+        calls.append("moved")
+        return x, y
+    data = Pairs(x, x, None, "rows")
+    assert len(fit(net, loss, data, data, epochs=epochs, augment=augment)) == shown
+    assert calls.count("moved") == moved
+
+
 def test_validation_takes_no_more_at_a_time_than_training(pairs):
     "And its loss is that of all validation pairs, also where the last batch is smaller"
     net, seen = BaselineNet(20, 20, x_dim=196, y_dim=588), []
@@ -56,7 +71,7 @@ def test_validation_takes_no_more_at_a_time_than_training(pairs):
 
 def test_a_loss_that_is_not_finite_stops(pairs):
     net = BaselineNet(20, 20, x_dim=196, y_dim=588)
-    with pytest.raises(FloatingPointError, match="step .*batch of .*smaller lr"):
+    with pytest.raises(FloatingPointError, match="at step 2, on a batch of 256, in epoch 1: try a smaller lr"):
         fit(net, bce_loss(net), pairs["train"], pairs["val"], epochs=2, lr=1e30)
     assert all(weight.isfinite().all() for weight in net.state_dict().values())
 
@@ -140,7 +155,7 @@ def test_a_gradient_of_zero_may_be_compiled_and_one_that_is_no_number_not(broken
     net, x, calls = Crooked(), torch.rand(8, 3), []
     def loss(x, y):
         calls.append(x)
-        return net(x, broken and len(calls) > 1)  # plain first, then recorded
+        return net(x, broken and len(calls) > 1)*torch.rand(())  # plain first, then recorded, with the same random numbers
     step = CompiledGradients(net, loss)
     if broken:
         with pytest.raises(RuntimeError, match="differs by nan%"): step(x, x)

@@ -62,10 +62,10 @@ def train_epoch(
 ) -> float: # mean loss on the way, nats per image; FloatingPointError if it is not finite
     "One pass over the training pairs in random order"
     n, total = len(train.x), torch.zeros((), device=train.x.device)
-    for batch in torch.randperm(n).to(train.x.device).split(batch_size):
+    for number, batch in enumerate(torch.randperm(n).to(train.x.device).split(batch_size), 1):
         batch_loss = step(train.x[batch], train.y[batch])
         if not batch_loss.isfinite():
-            raise FloatingPointError(f"The loss is {batch_loss} at step {bar.n + 1}, "
+            raise FloatingPointError(f"The loss is {batch_loss} at step {number}, "
                                      f"on a batch of {len(batch)}")
         optimizer.step()
         schedule.step()
