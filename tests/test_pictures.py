@@ -132,3 +132,21 @@ def test_python_function_gives_pictures_and_one_seed_one_result(tmp_path):
     ink, _ = read_digit(image, mask)
     kept = complete(image, 2, 2)
     assert torch.equal(kept[:, :, :14], ink[:, :14].expand(2, -1, -1)) and not torch.equal(kept[0], kept[1])
+
+
+def test_all_four_sides_say_what_the_paper_is():
+    grey = torch.ones(40, 40)
+    grey[10:30, 15:20] = 0
+    assert find_ink(grey).max() == 1
+    for side in (0, slice(None)), (-1, slice(None)), (slice(None), 0), (slice(None), -1):
+        changed = grey.clone()
+        changed[side] = .5
+        with pytest.raises(ValueError, match="no paper was found"): find_ink(changed)
+    with pytest.raises(ValueError, match="not 20 by 6"): find_ink(torch.rand(6, 20))
+
+
+def test_thin_lines_do_not_get_lost():
+    "Of every ten rows each second has ink: all become grey"
+    stripes = torch.zeros(280, 280)
+    stripes[::2] = 1
+    torch.testing.assert_close(cut_out(stripes, (0., 0., 280.)), torch.full((28, 28), .5), atol=.1, rtol=0)
