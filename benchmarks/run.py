@@ -154,6 +154,7 @@ class Race:
         val = get_pairs(1, self.data)["val"]
         for epochs in range(1, 13):
             if score(train(epochs, get_pairs(1, self.data)), val) <= mark: break
+        else: sys.exit(f"{mark} nats were not reached in {epochs} epochs")
         start = time.perf_counter()
         pairs = get_pairs(1, self.data)
         net = train(epochs, pairs)

@@ -156,7 +156,13 @@ def test_the_families_are_measured_alike(pairs):
     records = [r | dict(seconds=seconds[r["model"]]) for r in records]
     real = measure_real(baseline, reader, pairs, 140)
     assert real["doubtful"] < min(r["doubtful"] for r in records)
-    assert families_table([*records, real], {"CVAE": 61.}).count("\n") == 10 and neighbors_table(records).count("\n") == 10
+    def cells(table, name): return next(line for line in table.splitlines() if line.startswith(f"| {name} |")).strip("| ").split(" | ")
+    families, neighbors, last = families_table([*records, real], {"CVAE": 61.}), neighbors_table(records), {r["model"]: r for r in records}["autoregressive"]
+    assert families.count("\n") == 10 and neighbors.count("\n") == 10
+    assert cells(families, "CVAE")[3] == "61.0" and cells(families, "autoregressive")[3] == "–"
+    assert cells(families, "autoregressive")[4:5] + cells(families, "autoregressive")[5:6] == [f"{last['nll']:.1f}", f"{last['doubtful']:.0%}"]
+    assert cells(families, "autoregressive")[7:10] == [f"{last['features']:.0f}", f"{last['log_score']:.2f}", f"{last['one']:.2f} → {last['many']:.2f}"]
+    assert cells(neighbors, "autoregressive")[1:] == [f"{last['nll']:.1f}", "–", f"{last['doubtful']:.0%}", f"{last['features']:.0f}", f"{last['gradient']:.0f}", f"{last['log_score']:.2f}"]
 
 
 def test_what_the_page_says_of_the_runs():

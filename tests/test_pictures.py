@@ -150,3 +150,11 @@ def test_thin_lines_do_not_get_lost():
     stripes = torch.zeros(280, 280)
     stripes[::2] = 1
     torch.testing.assert_close(cut_out(stripes, (0., 0., 280.)), torch.full((28, 28), .5), atol=.1, rtol=0)
+
+
+def test_quadrants_of_a_photograph_that_stands_up(tmp_path):
+    image, exif = sideways(drawn((200, 300), "white", "black"))
+    image.save(tmp_path / "phone.jpg", exif=exif)
+    assert complete(tmp_path / "phone.jpg", 1, 2).shape == (2, 28, 28)
+    (tmp_path / "letter.png").write_text("a letter")
+    with pytest.raises(ValueError, match="no picture that can be read"): complete(tmp_path / "letter.png", 1, 2)

@@ -215,11 +215,12 @@ def write(sizes: dict[str, int], rows: list[dict]):
     reasons = {(s["module"], s["before"], s["after"]): s["reason"] for s in old["survivors"] if s.get("reason")}
     survivors = [dict({key: row[key] for key in ROW[1:]}, reason=reasons.get((row["module"], row["before"], row["after"]), ""))
                  for row in rows if row["by"] == "nobody"]
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=root, text=True, capture_output=True).stdout.strip()
     for name, size in sizes.items():
         by = ["a page" if row["by"].endswith(".ipynb") else row["by"] for row in rows if row["module"] == name]
-        old["modules"][name] = dict(mutants=size, tried=len(by), killed=len(by) - by.count("nobody"), by_a_page=by.count("a page"), by_time=by.count("time"))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=root, text=True, capture_output=True).stdout.strip()
-    made = dict(cosmic_ray=version("cosmic-ray"), torch=version("torch"), commit=commit)
+        old["modules"][name] = dict(mutants=size, tried=len(by), killed=len(by) - by.count("nobody"), by_a_page=by.count("a page"), by_time=by.count("time"), commit=commit)
+    old["modules"] = {name: old["modules"][name] for name in sorted(old["modules"]) if path_of(name).exists()}
+    made = dict(cosmic_ray=version("cosmic-ray"), torch=version("torch"))
     kept = [s for s in old["survivors"] if s["module"] not in sizes]
     results.write_text(json.dumps(dict(made=made, modules=old["modules"], survivors=kept + survivors), indent=1, ensure_ascii=False) + "\n")
 

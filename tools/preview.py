@@ -8,7 +8,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-SOURCES = ("nbs/[!.]*.ipynb", "nbs/*.md", "nbs/styles.css", "nbs/[!.]*/*", "cvae_tutorial/*.py", "CHANGELOG.md", "_quarto.yml",
+SOURCES = ("nbs/[!.]*.ipynb", "nbs/*.md", "nbs/styles.css", "nbs/[!.]*/*", "cvae_tutorial/**/*.py", "CHANGELOG.md", "_quarto.yml",
            "settings.ini", "tools/build_site.py")
 
 

@@ -78,7 +78,7 @@ def _work(argv, came) -> None:
     from cvae_tutorial.reports.tables import results_table
     if came: raise KeyboardInterrupt # while all that was loaded, and something caught it
     args = vars(_parser(TABLES).parse_args(argv))
-    args["out"] = args["out"] or f"runs/q{args['quadrants']}"
+    if args["out"] is None: args["out"] = f"runs/q{args['quadrants']}"
     works = dict(run=run, reproduce=reproduce, complete=complete, demo=demo)
     made, saved = works[args.pop("command")](**args), f"Saved in {args['out']}"
     table = [results_table(made).rpartition(" {#")[0]] if isinstance(made, list) else []
@@ -100,7 +100,8 @@ def main(
             stopped = came or isinstance(error, KeyboardInterrupt)
             if stopped:
                 said = "interrupted. What it saved is whole; the same command goes on"
-            elif isinstance(error, REFUSALS): said = " ".join(str(error).split())
+            elif isinstance(error, REFUSALS): # of a type's the rest lists all arguments
+                said = " ".join(str(error).partition("\n---")[0].split())
             else: raise
             print(f"cvae-tutorial: {said}", file=sys.stderr)
             return 130 if stopped else 2

@@ -17,13 +17,12 @@ from ..data import visible_mask
 from ..kit.checks import NonNegativeInt, PositiveInt, typed
 from ..kit.drawing import save_picture
 from ..kit.fitting import seeded
-from ..kit.pictures import read_digit
+from ..kit.pictures import read_digit, read_grey
 from ..masks import complete_masked, load_masked
 
 # %% ../../nbs/36_report_complete.ipynb #87e352ad
 def _all(picture): # a mask that hides everything
-    image = picture if isinstance(picture, Image.Image) else Image.open(picture)
-    return Image.new("1", image.size, 1)
+    return Image.new("1", read_grey(picture).shape[::-1], 1)
 
 @typed
 def complete(

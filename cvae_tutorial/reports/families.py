@@ -174,8 +174,9 @@ def families_table(
     rows.append(["real digits", *[""]*4, *real, *[""]*4])
     head = ["", "drawn first", "exact", "grey", "b/w", "doubtful", "means", "distance",
             "digit", "one → 256", "s", "M"]
-    return markdown(head, rows, "One visible quadrant, test, one seed; all but the grey nats "
-        "on black and white, pictures of 1,000 random digits.", "tbl-families", left=3)
+    return markdown(head, rows, "One visible quadrant, test. Grey: mean of three seeds, of "
+        "the autoregressive net one; the baseline without moved digits. All else: black and "
+        "white, one seed, 1,000 random digits (one → 256: 250).", "tbl-families", left=3)
 
 def neighbors_table(records:list[dict]) -> str: # Markdown; of `measure_family`
     "Score and pictures, with and without neighbors"
@@ -189,7 +190,8 @@ def neighbors_table(records:list[dict]) -> str: # Markdown; of `measure_family`
         "gradient energy", "log score of the digit"], rows, "One visible quadrant, black and "
         "white, test, one seed; those with neighbors after 5 epochs, the CVAE after 60, the "
         "sharper one after 30. Drawn pixels, 1,000 random digits; from these also the nats of "
-        "those with neighbors. Real digits: gradient energy 78.", "tbl-neighbors")
+        "those with neighbors, and each divergence. Real digits: gradient energy 78.",
+        "tbl-neighbors")
 
 # %% ../../nbs/34_report_families.ipynb #73084980
 def bounds_table() -> str: # Markdown

@@ -19,7 +19,7 @@ from ..constraints import WRITERS, class_pairs
 from ..cvae import CVAE, complete_cvae
 from ..data import find_ambiguous, get_pairs, join_quadrants
 from ..kit.checkpoints import load_net, save_net
-from ..kit.checks import check_number
+from ..kit.checks import check_choice, check_number
 from ..kit.drawing import save_picture
 from ..kit.files import Claim, write_checksums, write_json
 from ..kit.fitting import seeded
@@ -35,8 +35,7 @@ from .measures import measure_draws, measure_variant, measure_writer
 from .priors import measure_prior
 from .run import MODELS, front_rows, run
 from .trials import ONE_ANSWERS, measure_agreement, measure_dose
-from .trials import measure_empty, measure_followers
-from .trials import measure_one_answer
+from .trials import measure_empty, measure_followers, measure_one_answer
 from ..sharper import CHOICES, SHARPER
 from ..training import shift_digits, train_cvae
 from ..variants import DOSES, VARIANTS
@@ -276,6 +275,7 @@ def reproduce(
     tables:tuple[str, ...]=TABLES,   # beside the scores
 ) -> list[dict]: # the records of all runs
     "Every run behind the tables, on all of MNIST unless `data` says otherwise"
+    for name in tables: check_choice("tables", name, TABLES) # ValueError
     runs, out = Runs(runs, data, epochs, device, count), Path(out)
     each, first = list(product((1, 2, 3), seeds)), seeds[0]
     makers = dict(

@@ -70,7 +70,8 @@ def run(
                            split="test", device=str(device))
         records = [r | dict(train_seconds=made[r["model"]][1]) for r in records]
         rows = front_rows(*nets.values(), pairs, quadrants)
-        for stale in "results.json", "sharpness.json": (out/stale).unlink(missing_ok=True)
+        for stale in "results", "sharpness", "draws", "agreement", "sharper": # of `Runs` too
+            (out/f"{stale}.json").unlink(missing_ok=True)
         for name, net in nets.items(): save_net(net, out/f"{name}.safetensors")
         save_picture(rows, out/"samples.png")
         write_json(records, out/"results.json")

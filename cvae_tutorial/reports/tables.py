@@ -193,7 +193,8 @@ def cheats_table(
         for name, (key, form) in keys.items():
             text = format(mean(results["sharpness"], key, source=source, quadrants=1), form)
             row.append(f"**{text}**" if bars.get(name) else text)
-        accuracy = [r["accuracy"] for r in critic if r["source"] == source]
+        accuracy = [r["accuracy"] for r in critic
+                    if r["source"] == source and r["quadrants"] == 1]
         rows.append(row + [f"{sum(accuracy)/len(accuracy):.0%}" if accuracy else "–"])
     return markdown(["pictures", *keys, "critic"], rows, "One visible quadrant, 2,000 random "
         "test digits, mean of three seeds. Entropy and score in nats per image. Bold: reaches "
@@ -210,8 +211,8 @@ def baselines_table(records:list[dict]) -> str: # Markdown; records of `measure_
              f"{r['train_seconds']/60:.0f}"] for r in records]
     return markdown(["network with one answer", "million weights", "validation", "test",
         "pixel entropy", "minutes"], rows, "Networks with one answer, MNIST with one visible "
-        "quadrant, one seed: cross-entropy in nats per image, pixel entropy on test. Time: of "
-        "training, on one core.", "tbl-baselines")
+        "quadrant, one seed: cross-entropy in nats per image, pixel entropy on test. Time of "
+        "training: as it happened, partly beside other work.", "tbl-baselines")
 
 # %% ../../nbs/30_report_tables.ipynb #afed3777
 def lead_table(records:list[dict]) -> str: # Markdown; "lead" of `measure_agreement`
