@@ -57,7 +57,7 @@ def test_numbers_of_the_evaluation_page_follow_from_the_results():
     below = [printed - mean(q, "elbo") for q, printed in zip((1, 2, 3), (71.8, 51.0, 24.2))]
     baseline = [printed - mean(q, "bce") for q, printed in zip((1, 2, 3), (100.4, 61.9, 25.4))]
     assert f"{min(below):.1f} to {max(below):.1f} nats lower, and our baseline" in page
-    assert f"made of the same layers, {min(baseline):.1f} to {max(baseline):.1f}." in page
+    assert f"made of the same layers as our CVAE, {min(baseline):.1f} to {max(baseline):.1f}." in page
 
 
 # ---- Sharpness, proportions, evidence ----
