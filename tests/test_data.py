@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader, Subset
 
-from cvae_tutorial.data import MaskImages, ToTensor, find_ambiguous, find_plain, get_data, get_pairs, join_quadrants, split_quadrants, visible_mask
+from cvae_tutorial.data import CVAEMNIST, MaskImages, ToTensor, find_ambiguous, find_plain, get_data, get_pairs, join_quadrants, split_quadrants, visible_mask
 from cvae_tutorial.kit.mnist import load_digits, load_mnist
 
 quadrants = st.integers(1, 3)
@@ -56,7 +56,7 @@ def test_loaders_of_ones_own():
     for data in dataset, Subset(dataset, range(4)), pickle.loads(pickle.dumps(dataset)):
         batch = next(iter(DataLoader(data, batch_size=4)))
         assert all(torch.equal(batch[key], whole[key]) for key in whole)
-    assert dataset[0]["input"].shape == (28, 28)
+    assert dataset[0]["input"].shape == (28, 28) and len(CVAEMNIST("sample")) == len(load_mnist(True, "sample").images)
 
 
 def test_ambiguous_and_plain_inputs_by_hand():
