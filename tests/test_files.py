@@ -4,6 +4,7 @@ import pickle
 import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from safetensors.torch import save_file
 
 from cvae_tutorial.baseline import BaselineNet
 from cvae_tutorial.kit.checkpoints import load_net
-from cvae_tutorial.kit.files import load_tensors, replace_file, save_tensors
+from cvae_tutorial.kit.files import Claim, load_tensors, replace_file, save_tensors, write_json
 
 
 class Stop(Exception): pass
@@ -86,3 +87,22 @@ def test_pickles_are_refused_and_not_run(tmp_path, monkeypatch, how):
 def test_library_and_tools_unpickle_nothing():
     for path in [*ROOT.glob("cvae_tutorial/**/*.py"), *ROOT.glob("tools/*.py"), *ROOT.glob("benchmarks/*.py")]:
         assert not re.search(r"\b(pickle\.|torch\.load\(|allow_pickle=True|eval\(\"|exec\()", path.read_text()), path
+
+
+def test_a_folder_is_claimed_by_one(tmp_path):
+    "At once and with all folders above it; claimed again where it vanished, unless somebody else made it again"
+    folder = tmp_path/"runs"/"q1"
+    with Claim(folder) as claim:
+        began = time.monotonic()
+        with pytest.raises(OSError, match="Another process is at work"): Claim(folder).__enter__()
+        assert time.monotonic() - began < .5
+        claim.hold()
+        folder.rename(tmp_path/"moved")
+        write_json([1], folder/"made.json")
+        assert {path.name for path in folder.iterdir()} == {".lock", "made.json"}
+        folder.rename(tmp_path/"moved again")
+        folder.mkdir()
+        (folder/".lock").touch()
+        with pytest.raises(OSError, match="vanished, and another process has made it again"): write_json([2], folder/"made.json")
+        assert not (folder/"made.json").exists()
+    with Claim(folder): pass
