@@ -9,7 +9,7 @@ from cvae_tutorial.agreement import neighbor_correlation
 from cvae_tutorial.answers import AnswersNet, train_answers
 from cvae_tutorial.baseline import train_baseline
 from cvae_tutorial.best import AutoregressiveNet, PixelNet, train_autoregressive, train_denoising
-from cvae_tutorial.constraints import WRITERS
+from cvae_tutorial.constraints import WRITERS, train_writer
 from cvae_tutorial.cvae import CVAE
 from cvae_tutorial.evidence import coverage
 from cvae_tutorial.kit.files import ASSETS, load_results, load_tensors
@@ -60,6 +60,7 @@ def test_epochs_are_those_of_the_runs():
         assert defaults(train)["epochs"] == FAMILIES[name].epochs
     for name in "epochs", "hidden", "seed": assert defaults(train_in_parallel)[name] == defaults(train_cvae)[name]
     assert defaults(AnswersNet).keys() <= defaults(train_answers).keys() | {"x_dim", "y_dim"}
+    assert {r["epochs"] for r in made("constraints")} == {defaults(train_writer)["epochs"]}
     for name in "width", "reach": assert defaults(PixelNet)[name] == defaults(AutoregressiveNet)[name]
 
 

@@ -5,8 +5,10 @@ import pytest
 import torch
 from doubles import TwoPictures
 
+from cvae_tutorial.cvae import CVAE
 from cvae_tutorial.data import get_pairs, join_quadrants, split_quadrants
-from cvae_tutorial.evidence import coverage, density_and_coverage, gradient_energy, pixel_entropy
+from cvae_tutorial.evidence import cheats, coverage, density_and_coverage, gradient_energy, one_answer_nll, pixel_entropy, twins_nll
+from cvae_tutorial.kit.pairs import Pairs
 
 
 @pytest.fixture(autouse=True)
@@ -40,3 +42,30 @@ def test_coverage_of_sets_far_from_zero():
     assert density_and_coverage(real + 1000, drawn + 1000) == pytest.approx(density_and_coverage(real, drawn), abs=.02)
     for broken in (real*math.nan, drawn), (real, drawn*math.nan), (real, drawn[:0]):
         with pytest.raises(ValueError, match="real|drawn"): density_and_coverage(*broken)
+
+
+def test_cheats_by_hand():
+    class Net:
+        logits = staticmethod(lambda x: torch.linspace(-2, 2, 588).expand(len(x), -1))
+
+        def __call__(self, x): return self.logits(x).sigmoid()
+    torch.manual_seed(0)
+    cvae, train = CVAE(2, 8, 8, x_dim=196, y_dim=588), Pairs(torch.rand(5, 196), torch.rand(5, 588), None, "rows")
+    made, line = cheats(Net(), cvae, train, train.x[[3, 1]] + 1e-4), torch.linspace(-2, 2, 588)
+    assert torch.equal(made["nearest training digit"], train.y[[3, 1]])
+    for name, picture in {"baseline, cut at one half": (line > 0).float(), "baseline, logits doubled": (2*line).sigmoid(), "baseline, logits tripled": (3*line).sigmoid()}.items():
+        torch.testing.assert_close(made[name], picture.expand(2, -1))
+    with pytest.raises(TypeError, match="parameter 'x'"): cheats(Net(), cvae, train, torch.rand(196))
+
+
+def test_a_mixture_of_one_twin_is_that_twin_a_little_softer():
+    torch.manual_seed(0)
+    train, y = Pairs(torch.rand(5, 196), torch.rand(5, 588), None, "rows"), torch.rand(2, 588)
+    found = twins_nll(train, train.x[[4, 0]] + 1e-4, y, count=1, soft=.1)
+    torch.testing.assert_close(found, one_answer_nll(.9*train.y[[4, 0]] + .05, y))
+
+
+def test_what_is_visible_has_no_gradient():
+    images = torch.zeros(2, 28, 28)
+    images[0, 20, 5], images[1, 5, 5] = 1, 1
+    assert gradient_energy(images, 1).tolist() == [0, 4]
