@@ -115,9 +115,8 @@ def mutants() -> str:
     "What came of the mutants of each module"
     made = json.loads((library / "results/mutation.json").read_text(encoding="utf-8"))
     rows = [f"| `{name}` | {m['mutants']} | {m['tried']} | {m['killed']} | {m['killed'] / m['tried']:.0%} |" for name, m in made["modules"].items()]
-    commits = " and ".join(f"`{commit}`" for commit in sorted({m["commit"] for m in made["modules"].values()}))
     return "\n".join(["| module | mutants | tried | noticed | share |", "|---|--:|--:|--:|--:|", *rows, "",
-        f": Mutants, on commit {commits}; which ones were tried was left to chance. {{#tbl-mutants}}"])
+        ": Mutants; `results/mutation.json` has the commit of each row. Which ones were tried was left to chance. {#tbl-mutants}"])
 
 
 def contributing() -> str:
