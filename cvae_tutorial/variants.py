@@ -20,7 +20,7 @@ from .cvae import CVAE
 from .evaluation import log_mean_exp
 from .kit.checks import AtLeast2, NonNegativeFloat, PositiveInt, Probability
 from .kit.checks import check_choice, typed
-from .kit.flows import divergence
+from .kit.flows import FlowPrior, divergence
 from .kit.pairs import Pairs
 from .sharpness import variance_split
 from .training import elbo_loss
@@ -40,7 +40,8 @@ def kl_weighted_loss(cvae:CVAE, weight:NonNegativeFloat=1) -> Callable: # loss(x
 # %% ../nbs/11_variants.ipynb #7e0a9641
 def prior_drawn_loss(cvae:CVAE) -> Callable: # loss(x, y), nats per image
     "Fit alone, with one z per image from the prior network (GSNN; Sohn, Lee and Yan, 2015)"
-    check_choice("the CVAE's prior", cvae.config["prior"], ("normal", "standard"))
+    bent = isinstance(cvae.prior_net, FlowPrior) # no gradient passes through its draws
+    check_choice("the CVAE's prior", "flow" if bent else "normal", ("normal", "standard"))
     def loss(x, y):
         with pyro.validation_enabled(False):
             return -cvae.generation(x, cvae.prior(x).rsample()).log_prob(y).mean()

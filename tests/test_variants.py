@@ -57,6 +57,8 @@ def test_the_hybrid_lies_on_the_line_between_its_ends(seeded):
 def test_no_gradient_passes_through_draws_from_a_flow(make_loss):
     with pytest.raises(ValueError, match="the CVAE's prior must be 'normal' or 'standard', not 'flow'"):
         make_loss(CVAE(2, 8, 8, x_dim=4, y_dim=3, prior="flow"))
+    guessing = CVAE(2, 8, 8, torch.nn.Linear(4, 3), x_dim=4, y_dim=3)  # a guess of one's own: no `config` says which prior
+    assert make_loss(guessing)(torch.rand(5, 4), torch.rand(5, 3)).isfinite()
 
 
 @pytest.mark.parametrize("make_loss", [kl_weighted_loss, prior_drawn_loss, importance_weighted_loss])
