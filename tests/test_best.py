@@ -178,3 +178,9 @@ def test_what_the_page_says_of_the_runs():
     assert grey["autoregressive"] < 46 and named["autoregressive"]["nll"] < 40
     assert grey["autoregressive"] < grey["sharper CVAE"] < grey["CVAE"] < grey["ten answers"] < grey["baseline"]
     assert bounds_table().count("\n") == 7
+
+
+def test_the_caption_has_the_edges_of_real_digits():
+    records = load_results("mnist/families")["families"]
+    real = next(r for r in records if r["model"] == "real digits")
+    assert f"Real digits: gradient energy {real['gradient']:.0f}." in neighbors_table(records)
