@@ -50,8 +50,8 @@ preview: $(VENV)/ready
 
 # The trainings behind all tables, and every page again, on all of MNIST: hours on two cores. Bars would be saved in the notebooks.
 reproduce: .venv/locked
-	cvae-tutorial reproduce --assets cvae_tutorial/assets
-	cvae-tutorial reproduce --data fashion --seeds 0 --tables sharpness --out cvae_tutorial/results/fashion
+	cvae-tutorial reproduce --compiled --assets cvae_tutorial/assets
+	cvae-tutorial reproduce --compiled --data fashion --seeds 0 --tables sharpness --out cvae_tutorial/results/fashion
 	cvae-tutorial demo
 	cp runs/reproduce/MNIST-q1-seed0-epochs60/sharper.png nbs/images/samples.png
 	cp runs/reproduce/variants.png runs/reproduce/families.png runs/reproduce/edges.png nbs/images/

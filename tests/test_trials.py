@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from cvae_tutorial.data import get_pairs
+from cvae_tutorial.kit.fitting import seeded
 from cvae_tutorial.kit.pairs import Pairs
 from cvae_tutorial.reader import load_classifier
 from cvae_tutorial.reports.trials import ONE_ANSWERS, measure_agreement, measure_dose, measure_empty, measure_followers
@@ -26,6 +27,18 @@ def test_whoever_is_told_the_digit_knows_more(pairs):
     recipes = {name: train_one_answer(ONE_ANSWERS[name], p, epochs=60)[1] for name, p in (("the baseline", blind), ("told the true digit", told))}
     best = {name: min(r["val"] for r in history) for name, history in recipes.items()}
     assert best["told the true digit"] < best["the baseline"] - 2
+
+
+def test_a_guess_is_of_a_classifier_that_was_fitted_to_other_digits(pairs):
+    "Halves whose digits contradict each other: each is told what the other holds"
+    train, val = pairs["train"], pairs["val"]
+    with seeded(3): _, ones = torch.randperm(len(train.x)).chunk(2)
+    digits = torch.zeros(len(train.x), dtype=torch.int64).index_fill(0, ones, 1)
+    split = dict(train=replace(train, digits=digits), val=replace(val, digits=torch.arange(len(val.x)) % 2), test=pairs["test"])
+    told = told_class(split, guessed=True, seed=3)
+    assert (told["train"].x[:, 196:].argmax(1) == 1 - digits).float().mean() > .9  # its own classifier: below .1
+    sums = torch.cat([p.x[:, 196:].sum(1) for p in told.values()])
+    assert torch.allclose(sums, torch.ones(()), atol=1e-5) and not any(p.x.requires_grad for p in told.values())
 
 
 @pytest.mark.parametrize("name", [name for name in ONE_ANSWERS if "told" not in name])

@@ -22,7 +22,6 @@ def _parser(tables) -> argparse.ArgumentParser:
         help="fit baseline and CVAE, print the table, save weights and picture")
     one.add_argument("--quadrants", type=int, choices=(1, 2, 3), default=1,
         help="visible quadrants")
-    one.add_argument("--compiled", action="store_true", help="compile the training's steps")
     every = commands.add_parser("reproduce",
         help="all runs behind the tables of the tutorial; goes on where it was stopped")
     every.add_argument("--runs", default="runs/reproduce",
@@ -47,6 +46,9 @@ def _parser(tables) -> argparse.ArgumentParser:
             help="folder with MNIST or FashionMNIST, 'sample' or 'fashion'; "
                  "by default the cache, a download, or the sample")
         command.add_argument("--epochs", type=int, default=40 if command is page else 60)
+    for command in one, every:
+        command.add_argument("--compiled", action="store_true",
+            help="compile the training's steps")
     for command in one, own, page: command.add_argument("--seed", type=int, default=0)
     for command, out in (one, None), (every, results), (own, "completed.png"), \
                         (page, "nbs/demo"):

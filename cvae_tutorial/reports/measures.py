@@ -176,9 +176,9 @@ def measure_variant(
     pairs:dict[str, Pairs], # from `get_pairs` with one visible quadrant
     baseline:BaselineNet,   # trained on these pairs
     *, epochs:int=12, seed:int=0,
-    count:int=2000,         # test digits for the use of z
+    count:int=2000,         # validation digits for the use of z
 ) -> tuple[CVAE, list[dict], dict]: # the net, records as `evaluate` makes them, use of z
-    "Train one variant and score it on test"
+    "Train one variant and score it on validation: it is a choice"
     check_choice("name", name, VARIANTS)
     variant, names, seconds = VARIANTS[name], {"cvae": name}, {}
     def time(model, history): seconds[model] = round(sum(r["seconds"] for r in history), 1)
@@ -187,20 +187,20 @@ def measure_variant(
         baseline, history = train_baseline(pairs, seed=seed, epochs=min(epochs, 16))
         names["baseline"] = f"baseline, {name}" # the other variants share one baseline
         time("baseline", history)
-    guess, test = baseline if variant.sees_guess else None, pairs["test"]
+    guess, val = baseline if variant.sees_guess else None, pairs["val"]
     cvae, history = train_cvae(pairs, baseline_net=guess, augment=shift_digits, epochs=epochs,
                                seed=seed, **variant.training)
     time("cvae", history)
-    scores = evaluate(baseline, cvae, test, seed=seed, quadrants=1, split="test",
-                      device=str(test.x.device))
+    scores = evaluate(baseline, cvae, val, seed=seed, quadrants=1, split="val",
+                      device=str(val.x.device))
     records = [r | dict(model=names[r["model"]], train_seconds=seconds[r["model"]])
                for r in scores
                if r["model"] in names and (variant.encodes or r["estimator"] == "prior_mc")]
     with seeded(seed):
-        some = random_rows(len(test.x), count).to(test.x.device)
-        use = latent_use(cvae, test.x[some], test.y[some])
+        some = random_rows(len(val.x), count).to(val.x.device)
+        use = latent_use(cvae, val.x[some], val.y[some])
     use["kl"] = use["kl"].tolist() if variant.encodes else []
-    return cvae, records, dict(model=name, seed=seed, data=test.source) | use
+    return cvae, records, dict(model=name, seed=seed, data=val.source) | use
 
 # %% ../../nbs/31_report_measures.ipynb #15d283b3
 def measure_writer(

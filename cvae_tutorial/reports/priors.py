@@ -68,7 +68,8 @@ def choices_table(records:list[dict]) -> str: # Markdown; records of `measure_do
 
 # %% ../../nbs/33_report_priors.ipynb #3d081bd5
 def _what_was_measured(results) -> str:
-    plain, sharper = (len({r["seed"] for r in results["whole"] if r["model"] == model})
+    one = [r for r in results["whole"] if r["quadrants"] == 1]
+    plain, sharper = (len({r["seed"] for r in one if r["model"] == model})
                       for model in ("CVAE", "sharper CVAE"))
     return (f"One visible quadrant, test, mean of {sharper} seeds; doubtful, missed and "
             f"divergence of the CVAE: of {plain}. Doubtful, missed, divergence, log score and "

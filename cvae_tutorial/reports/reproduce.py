@@ -27,8 +27,7 @@ from ..kit.mnist import SAMPLE, load_mnist
 from ..kit.pairs import choose_device
 from ..masks import get_images
 from ..reader import DigitClassifier, train_classifier
-from .families import ANSWERS, fitted_nets, run_answers
-from .families import run_families
+from .families import ANSWERS, fitted_nets, run_answers, run_families
 from .masks import masked_nets, run_masks
 from .measures import measure
 from .measures import measure_draws, measure_variant, measure_writer
@@ -48,7 +47,8 @@ class Runs:
     data: str|Path|None = None # see `find_mnist`
     epochs: int = 60           # for the CVAEs
     device: str = "auto"       # see `choose_device`
-    count: int = 2000          # test digits for sharpness, agreement and the use of z
+    count: int = 2000          # digits for sharpness, agreement and the use of z
+    compiled: bool = False     # steps of `trained` and `sharpened`: see `fit`
 
     def __post_init__(self):
         check_number("epochs", self.epochs)
@@ -87,10 +87,8 @@ def made(self:Runs, path:Path, make:Callable): # -> what the JSON file holds
 def trained(self:Runs, quadrants:int, seed:int) -> list[dict]:
     "The records of one `run`"
     folder = self.folder(quadrants, seed)
-    if not (folder/"results.json").exists():
-        print(folder, flush=True)
-        run(quadrants, self.data, self.epochs, seed, str(self.device), folder)
-    return json.loads((folder/"results.json").read_text())
+    return self.made(folder/"results.json", lambda: run(
+        quadrants, self.data, self.epochs, seed, str(self.device), folder, self.compiled))
 
 # %% ../../nbs/39_report_reproduce.ipynb #b0bd2e9f
 @patch
@@ -116,10 +114,13 @@ def measured(self:Runs, quadrants:int, seed:int) -> dict[str, list[dict]]:
 @patch
 def drawn(self:Runs, quadrants:int, seed:int) -> list[dict]:
     "See `measure_draws`"
-    def make():
-        (_, cvae), test = self.nets(quadrants, seed), self.pairs(quadrants)["test"]
-        return measure_draws(cvae, test, seed=seed, quadrants=quadrants)
-    return self.made(self.folder(quadrants, seed)/"draws.json", make)
+    self.sharpened(quadrants, seed)
+    folder, test = self.folder(quadrants, seed), self.pairs(quadrants)["test"]
+    def one(model, file):
+        net = load_net(folder/f"{file}.safetensors", CVAE, self.device)
+        return measure_draws(net, test, seed=seed, model=model, quadrants=quadrants)
+    def make(): return one("CVAE", "cvae") + one("sharper CVAE", "sharper")
+    return self.made(folder/"draws.json", make)
 
 @patch
 def agreed(self:Runs, quadrants:int, seed:int) -> dict[str, list[dict]]:
@@ -146,23 +147,24 @@ def followed(self:Runs, seed:int) -> list[dict]:
 # %% ../../nbs/39_report_reproduce.ipynb #80a10fee
 @patch
 def sharpened(self:Runs, quadrants:int, seed:int) -> dict[str, list[dict]]:
-    "Train a CVAE with `SHARPER`; see `measure_prior`, `measure` and `measure_agreement`"
-    folder = self.folder(quadrants, seed)
+    "Train a CVAE with `SHARPER`, measure it; for one visible quadrant everything"
+    folder, one = self.folder(quadrants, seed), quadrants == 1
     def make():
         (baseline, cvae), pairs = self.nets(quadrants, seed), self.pairs(quadrants)
         net, history = train_cvae(pairs, augment=shift_digits, epochs=self.epochs, seed=seed,
-                                  resume=folder/"sharper.progress", **SHARPER)
+                                  compiled=self.compiled, resume=folder/"sharper.progress",
+                                  **SHARPER)
         save_net(net, folder/"sharper.safetensors")
         save_picture(front_rows(baseline, net, pairs, quadrants), folder/"sharper.png")
         reader, opponent = self.reader(), train_classifier(pairs, seed=seed)
         rest = reader, opponent, pairs, quadrants, seed
-        found = _joined([measure_prior("CVAE", cvae, *rest),
-                         measure_prior("sharper CVAE", net, *rest),
-                         measure(baseline, net, *rest, self.count),
-                         measure_agreement(baseline, net, reader, *rest[2:], self.count,
-                                           ("CVAE, decoder means", "CVAE, pixel samples"))])
+        critics = ("CVAE, decoder means", "CVAE, pixel samples") if one else ()
+        parts = [measure_prior("sharper CVAE", net, *rest),
+                 measure_agreement(baseline, net, reader, *rest[2:], self.count, critics)]
+        if one: parts += [measure_prior("CVAE", cvae, *rest),
+                          measure(baseline, net, *rest, self.count)]
         seconds = round(sum(r["seconds"] for r in history), 1)
-        return found | dict(train=[dict(quadrants=quadrants, seed=seed, val=min(
+        return _joined(parts) | dict(train=[dict(quadrants=quadrants, seed=seed, val=min(
             r["val"] for r in history), epochs=len(history), train_seconds=seconds)])
     return self.made(folder/"sharper.json", make)
 
@@ -212,8 +214,7 @@ def variant(self:Runs, name:str, seed:int) -> dict:
         net, records, use = measure_variant(name, pairs, baseline, epochs=epochs, seed=seed,
                                             count=self.count)
         picks = find_ambiguous(pairs, 12)
-        with seeded(seed):
-            sample = complete_cvae(net, pairs["val"].x[picks], 1)[0]
+        with seeded(seed): sample = complete_cvae(net, pairs["val"].x[picks], 1)[0]
         return dict(records=records, use=use, sample=sample.tolist())
     return self.made(path.with_suffix(".json"), make)
 
@@ -257,10 +258,8 @@ def _varied(runs:Runs, seed:int) -> dict: # scores, use; and a picture in the fo
                 use=[made["use"] for made in varied.values()])
 
 def _joined(parts:list[dict]) -> dict: # records by subject
-    joined = {}
-    for subject, rows in chain(*(part.items() for part in parts)):
-        joined.setdefault(subject, []).extend(rows)
-    return joined
+    return {subject: [r for part in parts for r in part.get(subject, ())]
+            for subject in chain(*parts)}
 
 # %% ../../nbs/39_report_reproduce.ipynb #2a7d145f
 TABLES = ("sharpness", "agreement", "sharper", "choices", "baselines", "doses", "draws",
@@ -273,10 +272,11 @@ def reproduce(
     data=None, epochs:int=60, device="auto", count:int=2000,
     seeds:tuple[int, ...]=(0, 1, 2), # variants, draws and families take the first alone
     tables:tuple[str, ...]=TABLES,   # beside the scores
+    compiled=False,                  # see `Runs`
 ) -> list[dict]: # the records of all runs
     "Every run behind the tables, on all of MNIST unless `data` says otherwise"
     for name in tables: check_choice("tables", name, TABLES) # ValueError
-    runs, out = Runs(runs, data, epochs, device, count), Path(out)
+    runs, out = Runs(runs, data, epochs, device, count, compiled), Path(out)
     each, first = list(product((1, 2, 3), seeds)), seeds[0]
     makers = dict(
         scores=lambda: [r for which in each for r in runs.trained(*which)],

@@ -89,16 +89,16 @@ def draws_table(
 ) -> str: # Markdown
     "Importance sampling with more and more draws"
     quadrants = sorted({r["quadrants"] for r in records})
-    rows = [[S, *(f"{mean(records, 'nll', samples=S, quadrants=q):.2f}" for q in quadrants)]
-            for S in sorted({r["samples"] for r in records})]
-    most = max(r["samples"] for r in records)
-    sizes = ", ".join(f"{mean(records, 'effective', samples=most, quadrants=q):.0f}"
-                      for q in quadrants)
-    return markdown(["S", *(f"{q} visible" for q in quadrants)], rows,
+    counts, most = sorted({r["samples"] for r in records}), max(r["samples"] for r in records)
+    def cells(key, form, **where):
+        return [format(mean(records, key, quadrants=q, **where), form) for q in quadrants]
+    rows = [[model, S, *cells("nll", ".2f", model=model, samples=S)]
+            for model in sorted({r["model"] for r in records}) for S in counts]
+    sizes = ", ".join(cells("effective", ".0f", model="CVAE", samples=most))
+    return markdown(["model", "S", *(f"{q} visible" for q in quadrants)], rows,
         f"Importance sampling, nats per image, {records[0]['data']}, test, one seed. "
-        f"Of {most:,} draws about {sizes} carry the weight (effective sample size, median "
-        "over images).",
-        "tbl-draws")
+        f"Of the plain CVAE's {most:,} draws about {sizes} carry the weight (effective "
+        "sample size, median over images).", "tbl-draws", left=2)
 
 # %% ../../nbs/30_report_tables.ipynb #cdee3d6e
 def claims(
@@ -249,11 +249,10 @@ def variants_table(
     error = max(r["stderr"] for r in records if r["model"] in VARIANTS)
     return markdown(["variant", "negative ELBO", "importance sampling", "prior Monte Carlo",
         "dimensions in use", "of the doubt, between pictures", "time"], rows,
-        "Eight CVAEs after 12 epochs, one seed, one visible quadrant: test, nats per image, "
-        f"S = 100. The standard error over images is at most {error:.1f}. A dimension of z is "
-        "in use if it costs more than 0.01 nats. Doubt is variance less the grey of real "
-        "digits. "
-        "Scores of black and white pixels compare with no other row. Time: of training, as a "
+        "Eight CVAEs after 12 epochs, one seed, one visible quadrant: validation, nats per "
+        f"image, S = 100. The standard error over images is at most {error:.1f}. A dimension "
+        "of z is in use if it costs more than 0.01 nats. Doubt is variance less the grey of "
+        "real digits. Scores of black and white pixels compare with no other row. Time: of training, as a "
         "multiple of the reference.", "tbl-variants")
 
 # %% ../../nbs/30_report_tables.ipynb #6e7ab03b
@@ -263,7 +262,7 @@ def black_and_white_table(results:dict) -> str: # Markdown
             for r in results["scores"]
             if r["model"].endswith("black and white") and r["estimator"] in ("bce", "is")]
     head = ["trained and scored on black and white", "estimator", "nats per image"]
-    return markdown(head, rows, "Test, one seed, S = 100.", "tbl-black-and-white", left=2)
+    return markdown(head, rows, "Validation, one seed, S = 100.", "tbl-black-and-white", left=2)
 
 # %% ../../nbs/30_report_tables.ipynb #419eafcb
 def writers_table(records:list[dict]) -> str: # Markdown; records of `measure_writer`

@@ -73,15 +73,20 @@ class ConvBaseline(nn.Module):
 
 # %% ../../nbs/32_report_trials.ipynb #7d281834
 def told_class(
-    pairs:dict[str, Pairs], classifier=None, # of visible pixels; None: the true digit
+    pairs:dict[str, Pairs], guessed:bool=False, seed:int=0, # else the true digit
 ) -> dict[str, Pairs]:
     "Pairs whose x ends in ten probabilities of the digit"
-    def tell(p):
-        if classifier is None: says = F.one_hot(p.classes, 10).float()
-        else:
-            with torch.no_grad(): says = classifier.logits(p.x).softmax(1)
-        return replace(p, x=torch.cat([p.x, says], 1))
-    return {split: tell(p) for split, p in pairs.items()}
+    train = pairs["train"]
+    says = {split: F.one_hot(p.classes, 10).float() for split, p in pairs.items()}
+    with seeded(seed): halves = torch.randperm(len(train.x)).chunk(2)
+    for fitted, told in (halves, halves[::-1]) if guessed else ():
+        half = Pairs(*(v[fitted] for v in (train.x, train.y, train.digits)), train.source)
+        net = train_classifier(pairs | dict(train=half), seed=seed)
+        for split, p in pairs.items():
+            rows = told if split == "train" else slice(None)
+            says[split][rows] = net.logits(p.x[rows]).softmax(1).detach()
+    return {split: replace(p, x=torch.cat([p.x, says[split]], 1))
+            for split, p in pairs.items()}
 
 # %% ../../nbs/32_report_trials.ipynb #4edbae81
 @typed
@@ -108,9 +113,7 @@ def measure_one_answer(
     "Fit and score one network with one answer"
     check_choice("name", name, ONE_ANSWERS)
     recipe, quadrants = ONE_ANSWERS[name], count_quadrants(pairs["val"].x, pairs["val"].y)
-    if recipe.told:
-        opponent = train_classifier(pairs, seed=seed) if recipe.told == "guessed" else None
-        pairs = told_class(pairs, opponent)
+    if recipe.told: pairs = told_class(pairs, recipe.told == "guessed", seed)
     net, history = train_one_answer(recipe, pairs, seed=seed, epochs=epochs)
     test, best = pairs["test"], min(history, key=lambda r: r["val"])
     with torch.no_grad(): p = torch.cat([net(x) for x in test.x.split(1000)])
