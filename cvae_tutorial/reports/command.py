@@ -24,8 +24,7 @@ def _parser(tables) -> argparse.ArgumentParser:
         help="visible quadrants")
     every = commands.add_parser("reproduce",
         help="all runs behind the tables of the tutorial; goes on where it was stopped")
-    every.add_argument("--runs", default="runs/reproduce",
-        help="folder for the single runs")
+    every.add_argument("--runs", default="runs/reproduce", help="folder for the single runs")
     every.add_argument("--assets", help="folder for the trained weights (float16)")
     every.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     every.add_argument("--tables", nargs="+", choices=tables, default=tables,
@@ -47,8 +46,7 @@ def _parser(tables) -> argparse.ArgumentParser:
                  "by default the cache, a download, or the sample")
         command.add_argument("--epochs", type=int, default=40 if command is page else 60)
     for command in one, every:
-        command.add_argument("--compiled", action="store_true",
-            help="compile the training's steps")
+        command.add_argument("--compiled", action="store_true", help="compile the training")
     for command in one, own, page: command.add_argument("--seed", type=int, default=0)
     for command, out in (one, None), (every, results), (own, "completed.png"), \
                         (page, "nbs/demo"):

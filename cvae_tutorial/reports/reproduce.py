@@ -170,16 +170,16 @@ def sharpened(self:Runs, quadrants:int, seed:int) -> dict[str, list[dict]]:
 
 # %% ../../nbs/39_report_reproduce.ipynb #108b0a22
 @patch
-def one_answers(self:Runs, seed:int) -> list[dict]:
-    "See `measure_one_answer`; one recipe for two and three visible quadrants too"
-    def one(name, quadrants):
+def one_answers(self:Runs, seeds) -> list[dict]:
+    "See `measure_one_answer`; the CVAE's recipe for all visible quadrants and seeds"
+    def one(name, quadrants, seed):
         epochs = min(self.epochs, ONE_ANSWERS[name].training["epochs"])
         which = f"{name.replace(' ', '-')}-q{quadrants}-seed{seed}-epochs{self.epochs}"
         def make(): return measure_one_answer(name, self.pairs(quadrants), epochs=epochs,
                                               seed=seed)
         return self.made(self.path/f"{self.source}-{which}.json", make)
-    return [one(*which) for which in chain(product(ONE_ANSWERS, [1]),
-                                           product(["CVAE's recipe"], [2, 3]))]
+    each = *product(ONE_ANSWERS, [1], seeds[:1]), *product(["CVAE's recipe"], [1, 2, 3], seeds)
+    return [one(*which) for which in dict.fromkeys(each)]
 
 @patch
 def doses(self:Runs, seed:int) -> list[dict]:
@@ -289,7 +289,7 @@ def reproduce(
         sharpness=lambda: _joined([runs.measured(*which) for which in each]),
         draws=lambda: [r for n in (1, 2, 3) for r in runs.drawn(n, first)],
         agreement=lambda: _joined([runs.agreed(*which) for which in each]),
-        baselines=lambda: runs.one_answers(first), doses=lambda: runs.doses(first),
+        baselines=lambda: runs.one_answers(seeds), doses=lambda: runs.doses(first),
         followers=lambda: [r for seed in seeds for r in runs.followed(seed)],
         variants=lambda: _varied(runs, first), constraints=lambda: runs.writers(seeds))
     with Claim(runs.path):
