@@ -125,7 +125,7 @@ def test_differences_between_runs_are_as_the_sharpness_pages_say():
     assert (of("averaging", "rms", K=256) <= .40*of("averaging", "rms", K=1)).all()
     entropy = {s: of("sharpness", "entropy", source=s) for s in ("baseline", "CVAE, decoder means")}
     assert (entropy["CVAE, decoder means"] <= .55*entropy["baseline"]).all()
-    assert (of("class_mix", "ece", source="CVAE") <= .03).all()
+    assert (of("class_mix", "ece", source="CVAE") <= of("class_mix", "ece", source="classifier on visible pixels") + .01).all()
     between = {(r["weight"], r["z_dim"]): r["between"] for r in load_results("mnist/doses")}
     assert between[30, 50] < .05*between[1, 50] and between[.1, 50] > between[1, 50] > between[1, 1]  # the dose and its response
     for r in results["variance"]:
@@ -145,8 +145,7 @@ def test_full_results_hold_what_the_constraints_page_claims():
     assert {r["data"] for r in records} == {"MNIST"}
     def of(name, key): return [r[key] for r in records if r["model"] == name]
     assert min(of("standard normal prior", "asked")) >= .97
-    assert max(of("standard normal prior", "probe")) <= .25
-    assert min(of("told nothing", "probe")) >= .6 and min(of("learned prior", "probe")) >= .6
+    assert min(min(of(name, "probe")) for name in ("told nothing", "learned prior")) > max(of("standard normal prior", "probe")) + .3
 
 
 # ---- Fashion ----

@@ -24,15 +24,20 @@ def test_what_is_given_and_what_is_drawn(pairs):
 
 class Copyist:
     "Writes the first training digit of each class, whatever the hand"
-    def __init__(self, pairs): self.pictures = pairs["train"].y[pairs["train"].x.argmax(0)]
+    def __init__(self, pairs): self.pictures, self.drawn = pairs["train"].y[pairs["train"].x.argmax(0)], []
     def parameters(self): yield self.pictures
-    def sample(self, x, num_samples, means): return (x @ self.pictures).expand(num_samples, -1, -1)
+    def sample(self, x, num_samples, means):
+        self.drawn.append(num_samples)
+        return (x @ self.pictures).expand(num_samples, -1, -1)
 
 
 def test_reading_back_finds_what_was_asked_for(pairs):
     "Real digits are read as themselves, mixed-up ones never"
     copyist, reader = Copyist(pairs), load_classifier()
     assert read_back(copyist, reader, samples=100) >= .9
+    for samples in 50, 150:
+        copyist.drawn.clear()
+        assert read_back(copyist, reader, samples) >= .9 and sum(copyist.drawn) == samples
     copyist.pictures = copyist.pictures.roll(1, 0)
     assert read_back(copyist, reader, samples=100) <= .1
 

@@ -4,6 +4,7 @@ import torch
 from doubles import TwoPictures
 from hypothesis import given, settings, strategies as st
 
+from cvae_tutorial.evidence import coverage
 from cvae_tutorial.sharpness import averaging, baseline_variance, calibration_error, floor_and_variance, reliability, variance_split
 
 chances = st.floats(.1, .9)
@@ -82,3 +83,14 @@ def test_reliability_of_very_many():
 @pytest.mark.parametrize("measure", [lambda x: averaging(lambda x: x, TwoPictures(.5, torch.eye(2)), x), lambda x: variance_split(TwoPictures(.5, torch.eye(2)), x)])
 def test_no_rows_are_refused(measure):
     with pytest.raises(ValueError, match="number of rows of x must be .* at least 1, not 0"): measure(torch.zeros(0, 2))
+
+
+@pytest.mark.parametrize("measure", [lambda counts: averaging(lambda x: torch.eye(2)[:1].expand(len(x), -1), TwoPictures(.5, torch.eye(2)), torch.zeros(20, 1), counts),
+                                     lambda counts: coverage(TwoPictures(.5, torch.eye(2)), torch.zeros(20, 1), torch.rand(20, 2, generator=torch.Generator().manual_seed(0)), counts)], ids=["averaging", "coverage"])
+def test_counts_may_come_in_any_order(measure):
+    "As many samples are drawn as the largest count says, and each count takes the first of them"
+    def measured(counts):
+        torch.manual_seed(0)
+        return measure(counts)
+    ordered, mixed = measured((1, 4, 16)), measured((16, 1, 4))
+    assert list(mixed) == [1, 4, 16] and all(torch.equal(mixed[n], ordered[n]) for n in ordered)

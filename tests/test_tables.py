@@ -4,21 +4,22 @@ from cvae_tutorial.reports.tables import draws_table, lead_table, over_seeds, re
 
 def test_table():
     "Mean over seeds, error over images, the spread of the seeds, and a hole where nothing was run"
-    record = dict(model="cvae", estimator="is", samples=10, stderr=.5, data="sample")
+    record = dict(model="cvae", estimator="is", samples=10, stderr=.5, data="sample", params=1_840_000)
     nlls = {(1, 0): 60., (1, 1): 61., (2, 0): 40.}
     table = results_table([record | dict(quadrants=q, seed=seed, nll=nll) for (q, seed), nll in nlls.items()])
-    assert "| cvae | importance sampling | 10 | 60.5 ± 0.5 | 40.0 ± 0.5 |" in table
-    assert "Mean of 2 seeds, which differ by at most 1.0" in table and "test, sample, nats" in table
-    holed = results_table([record | dict(quadrants=q, seed=0, nll=1., samples=q) for q in (1, 2)])
-    assert "| 1 | 1.0 ± 0.5 | – |" in holed and "One seed" in holed
+    assert "| cvae | importance sampling | 1.8 | 60.5 ± 0.5 | 40.0 ± 0.5 |" in table
+    assert "Estimates from 10 draws" in table and "Mean of 2 seeds, which differ by at most 1.0" in table and "test, sample, nats" in table
+    holed = results_table([record | dict(quadrants=q, seed=0, nll=1., estimator=e) for q, e in ((1, "is"), (2, "elbo"))])
+    assert "| 1.8 | 1.0 ± 0.5 | – |" in holed and "One seed" in holed
 
 
 def test_table_of_draws():
-    "One row per number of draws, one column per number of quadrants, and how many draws carry the weight"
+    "One row per model and number of draws, one column per number of quadrants, and how many draws carry the weight"
     record = dict(stderr=.5, seed=0, data="sample")
-    table = draws_table([record | dict(quadrants=q, samples=S, nll=60. - q - S/100, effective=q + S/10) for q in (1, 2) for S in (1, 100)])
-    assert "| S | 1 visible | 2 visible |" in table and "| 100 | 58.00 | 57.00 |" in table
-    assert "Of 100 draws about 11, 12 carry the weight" in table
+    table = draws_table([record | dict(model=model, quadrants=q, samples=S, nll=lead + 60. - q - S/100, effective=q + S/10)
+                         for model, lead in (("CVAE", 0), ("sharper CVAE", -2)) for q in (1, 2) for S in (1, 100)])
+    assert "| model | S | 1 visible | 2 visible |" in table and "| CVAE | 100 | 58.00 | 57.00 |" in table
+    assert "| sharper CVAE | 1 | 56.99 | 55.99 |" in table and "Of the plain CVAE's 100 draws about 11, 12 carry the weight" in table
 
 
 def test_one_seed_has_no_error_over_seeds():

@@ -44,14 +44,14 @@ def measure_prior(
         mix = class_mix(cvae, reader, x, n).mean(0)
     missing = missed(mix, opponent.logits(x).softmax(1), test.digits)
     shares["real digits"] = share(x, y)
-    scores = [dict(estimator=name, samples=100, **dict(zip(("nll", "stderr"),
+    params = sum(w.numel() for w in cvae.parameters())
+    scores = [dict(estimator=name, samples=100, params=params, **dict(zip(("nll", "stderr"),
                    mean_and_stderr(values)))) for name, values in estimates.items()]
     origins = [dict(source=name, **dict(zip(("doubtful", "stderr"), mean_and_stderr(values))))
                for name, values in shares.items()]
     digits = [dict(digit=d, doubtful=shares["prior"][test.digits == d].mean().item())
               for d in range(10)]
-    whole = dict(divergence=price, ambiguous=twelve.mean().item(), missed=missing,
-                 params=sum(w.numel() for w in cvae.parameters()))
+    whole = dict(divergence=price, ambiguous=twelve.mean().item(), missed=missing)
     records = dict(scores=scores, origins=origins, by_digit=digits, whole=[whole])
     return {subject: [facts | r for r in rows] for subject, rows in records.items()}
 
@@ -89,6 +89,8 @@ def sharper_table(
         return [cell(results[subject], key, form, model=m, **where) for m in models]
     def beside(subject, key, form, source): # the plain CVAE's from its own file
         return [cell(r[subject], key, form, source=source) for r in (sharpness, results)]
+    def lead(key): return [cell(r["lead"], key, ".1f") for r in (agreement, results)]
+    def walk(r): return (cell(r["averaging"], "rms", ".3f", K=K) for K in (1, 256))
     def real(key, form): return [cell(sharpness["sharpness"], key, form, source="real digits")]
     def best(source): # of the seeds, since a critic's accuracy is a lower bound
         where = (one | dict(source=source)).items()
@@ -110,6 +112,10 @@ def sharper_table(
         f"the same, {namer}": beside("class_mix", "log_score", ".3f", namer),
         "calibration error of the digit": beside("class_mix", "ece", ".3f", "CVAE"),
         "divergence, nats": own("whole", "divergence", ".1f"),
+        "ahead of the baseline by better pixels, nats": lead("pixels"),
+        "ahead of it by pixels that agree, nats": lead("agreement"),
+        "to the baseline's picture: one sample, mean of 256":
+            [", ".join(walk(r)) for r in (sharpness, results)],
         "critic is right, pixel samples": best("CVAE, pixel samples"),
         "critic is right, decoder means": best(means)}
     rows = [[name, *cells, *[""]*(3 - len(cells))] for name, cells in rows.items()]
