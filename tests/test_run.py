@@ -15,12 +15,12 @@ def test_a_trained_cvae_beats_the_baseline(tmp_path):
     assert nll["bce"] > nll["elbo"] + 10 and nll["elbo"] > nll["is"] + .5
 
 
-def test_reproduce_goes_on_where_it_was_stopped(tmp_path, monkeypatch, request):
-    "Finished runs and measurements are taken as they are; only the missing ones are made"
+def test_reproduce_goes_on_where_it_was_stopped(tmp_path, monkeypatch, request, capsys):
+    "Finished runs and measurements are taken as they are; only the missing ones are made, and it says how far it is"
     made = []
-    def counted(quadrants, data, epochs, seed, device, out):
+    def counted(quadrants, data, epochs, seed, device, out, compiled):
         made.append((quadrants, seed))
-        return run(quadrants, data, epochs, seed, device, out)
+        return run(quadrants, data, epochs, seed, device, out, compiled)
     record = dict(model="baseline", estimator="bce", samples=1, nll=1., stderr=.1, seed=0, data="sample")
     runs = tmp_path/"runs"
     for n in (1, 3):
@@ -33,6 +33,8 @@ def test_reproduce_goes_on_where_it_was_stopped(tmp_path, monkeypatch, request):
     def again(): return reproduce(tmp_path/"results", runs, data="sample", epochs=1, seeds=(0,), count=300, tables=("sharpness", "followers"))
     records = again()
     assert made == [(2, 0)]
+    said = [line for line in capsys.readouterr().out.splitlines() if " of " in line]
+    assert said == ["scores.json, table 1 of 3", "sharpness.json, table 2 of 3", "followers.json, table 3 of 3"]
     assert json.loads((tmp_path/"results"/"scores.json").read_text()) == records
     assert {r["quadrants"] for r in records} == {1, 2, 3}
     sharpness = json.loads((tmp_path/"results"/"sharpness.json").read_text())
