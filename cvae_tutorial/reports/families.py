@@ -279,9 +279,9 @@ def run_families(runs, seed:int) -> dict[str, list[dict]]: # families, bounds
     x, y = (v[picks].cpu() for v in (pairs["val"].x, pairs["val"].y))
     rows = {"input": join_quadrants(x, -1, 1), "truth": join_quadrants(x, y, 1)}
     rows |= {name: torch.tensor(made[name]["sample"]) for name in list(FAMILIES)[:-1]}
-    both = "sharper CVAE", "neighbors afterwards"
-    critics = {name: measure_critic(drawn_pixels(nets[name]), pairs, seed) for name in both}
-    edges = "input", "truth", *both
+    judged = *list(FAMILIES)[:5], "neighbors afterwards" # those that toss their pixels
+    critics = {name: measure_critic(drawn_pixels(nets[name]), pairs, seed) for name in judged}
+    edges = "input", "truth", "sharper CVAE", "neighbors afterwards"
     for picture, shown in dict(families=list(rows)[:-1], edges=edges).items():
         save_picture({name: rows[name] for name in shown}, runs.path/f"{picture}.png")
     seconds = time_families(nets, pairs["test"].x[:1])

@@ -146,6 +146,7 @@ def over_seeds(values:list[float], digits:int=3) -> str: # digits: after the poi
 def count_seeds(records:list[dict]) -> str:
     "How many for each number of visible quadrants, in words"
     counts = [len({r["seed"] for r in records if r["quadrants"] == n}) for n in (1, 2, 3)]
+    if len(set(counts)) == 1: return f"{counts[0]} for each number of visible quadrants"
     return "{} for one visible quadrant, {} for two and {} for three".format(*counts)
 
 def claims_table(results:dict[str, list[dict]]) -> str: # Markdown
