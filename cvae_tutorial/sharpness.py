@@ -38,7 +38,7 @@ def calibration_error(table:Tensor) -> float: # from `reliability`; 0..1
 @typed
 def draw_means(
     cvae, x:Float[Tensor, "batch visible"], # or anything with its sample(x, n)
-    samples:PositiveInt, *, rows:PositiveInt=20_000, # pictures in memory at a time, or one input's
+    samples:PositiveInt, *, rows:PositiveInt=20_000, # pictures in memory, or one input's
 ) -> Iterator: # of (slice of the batch, its decoder means (samples, part, hidden))
     "Samples for a few inputs at a time, each from its own draw of z from the prior"
     check_number("the number of rows of x", len(x)) # ValueError

@@ -77,11 +77,7 @@ def _what_was_measured(results) -> str:
             "2,000 random test digits. Critic: the best of the seeds.")
 
 # %% ../../nbs/33_report_priors.ipynb #72ac9828
-def sharper_table(
-    results:dict[str, list[dict]],   # of `measure_prior` and more, see `Runs.sharpened`
-    sharpness:dict, agreement:dict,  # the same measures of the plain CVAE
-) -> str: # Markdown
-    "The sharper CVAE beside the plain one, and real digits; one visible quadrant"
+def _sharper_rows(results, sharpness, agreement): # name -> cells
     one, models, means = dict(quadrants=1), ("CVAE", "sharper CVAE"), "CVAE, decoder means"
     def cell(records, key, form, **where):
         return format(mean(records, key, **one, **where), form)
@@ -90,23 +86,24 @@ def sharper_table(
     def beside(subject, key, form, source): # the plain CVAE's from its own file
         return [cell(r[subject], key, form, source=source) for r in (sharpness, results)]
     def lead(key): return [cell(r["lead"], key, ".1f") for r in (agreement, results)]
-    def walk(r): return (cell(r["averaging"], "rms", ".3f", K=K) for K in (1, 256))
-    def real(key, form): return [cell(sharpness["sharpness"], key, form, source="real digits")]
+    def walk(r): return ", ".join(cell(r["averaging"], "rms", ".3f", K=K) for K in (1, 256))
+    def pictures(key, form):
+        real = [cell(sharpness["sharpness"], key, form, source="real digits")]
+        return beside("sharpness", key, form, means) + real
     def best(source): # of the seeds, since a critic's accuracy is a lower bound
         where = (one | dict(source=source)).items()
         return [format(max(r["accuracy"] for r in found["critic"]
                            if r.items() >= where), ".0%") for found in (agreement, results)]
-    digits = [cell(results["origins"], "doubtful", ".1%", source="real digits")]
+    def doubt(z):
+        shares = own("origins", "doubtful", ".1%", source=z)
+        return shares + [cell(results["origins"], "doubtful", ".1%", source="real digits")]
     namer = "classifier on visible pixels"
-    rows = {
-        "doubtful, z from the prior":
-            own("origins", "doubtful", ".1%", source="prior") + digits,
-        "doubtful, z from the recognition network":
-            own("origins", "doubtful", ".1%", source="recognition") + digits,
+    return {
+        "doubtful, z from the prior": doubt("prior"),
+        "doubtful, z from the recognition network": doubt("recognition"),
         "doubtful, on the twelve ambiguous inputs": own("whole", "ambiguous", ".0%"),
-        "feature distance":
-            beside("sharpness", "features", ".1f", means) + real("features", ".1f"),
-        "coverage": beside("sharpness", "coverage", ".2f", means) + real("coverage", ".2f"),
+        "feature distance": pictures("features", ".1f"),
+        "coverage": pictures("coverage", ".2f"),
         "missed answers": own("whole", "missed", ".2%"),
         "log score of the digit, nats": beside("class_mix", "log_score", ".3f", "CVAE"),
         f"the same, {namer}": beside("class_mix", "log_score", ".3f", namer),
@@ -115,9 +112,16 @@ def sharper_table(
         "ahead of the baseline by better pixels, nats": lead("pixels"),
         "ahead of it by pixels that agree, nats": lead("agreement"),
         "to the baseline's picture: one sample, mean of 256":
-            [", ".join(walk(r)) for r in (sharpness, results)],
+            [walk(sharpness), walk(results)],
         "critic is right, pixel samples": best("CVAE, pixel samples"),
         "critic is right, decoder means": best(means)}
-    rows = [[name, *cells, *[""]*(3 - len(cells))] for name, cells in rows.items()]
-    said = _what_was_measured(results)
-    return markdown(["", *models, "real digits"], rows, said, "tbl-sharper")
+
+def sharper_table(
+    results:dict[str, list[dict]],   # of `measure_prior` and more, see `Runs.sharpened`
+    sharpness:dict, agreement:dict,  # the same measures of the plain CVAE
+) -> str: # Markdown
+    "The sharper CVAE beside the plain one, and real digits; one visible quadrant"
+    found = _sharper_rows(results, sharpness, agreement)
+    rows = [[name, *cells, *[""]*(3 - len(cells))] for name, cells in found.items()]
+    head = ["", "CVAE", "sharper CVAE", "real digits"]
+    return markdown(head, rows, _what_was_measured(results), "tbl-sharper")
