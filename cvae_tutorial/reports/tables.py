@@ -255,7 +255,7 @@ def variants_table(
         f"image, S = 100. The standard error over images is at most {error:.1f}. A dimension "
         "of z is in use if it costs more than 0.01 nats. Doubt is variance less the grey of "
         "real digits. Scores of black and white pixels compare with no other row. Time: of "
-        "training, as a multiple of the reference.", "tbl-variants")
+        "training, as a multiple of the reference, in an earlier run.", "tbl-variants")
 
 # %% ../../nbs/30_report_tables.ipynb #6e7ab03b
 def black_and_white_table(results:dict) -> str: # Markdown
