@@ -37,7 +37,7 @@ def mean(records:list[dict], key:str, **where) -> float:
 # %% ../../nbs/30_report_tables.ipynb #708204ed
 def _score_rows(records, quadrants):
     for model, estimator in dict.fromkeys((r["model"], r["estimator"]) for r in records):
-        cells, weights = [], max(r["params"] for r in records if r["model"] == model)
+        cells, weights = [], next(r["params"] for r in records if r["model"] == model)
         for q in quadrants:
             where = dict(model=model, estimator=estimator, quadrants=q)
             there = any(r.items() >= where.items() for r in records)
