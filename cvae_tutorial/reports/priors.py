@@ -74,8 +74,8 @@ def _what_was_measured(results) -> str:
     return (f"One visible quadrant, test, mean of {sharper} seeds; doubtful, missed and "
             f"divergence of the CVAE: of {plain}. Doubtful, missed, divergence, log score and "
             "calibration: all test digits; the twelve inputs, 100 samples each; distances to "
-            "the baseline's picture: 500 random test digits; the rest: 2,000. Critic: the best "
-            "of the seeds.")
+            "the baseline's picture: 500 random test digits; the rest: 2,000. Critic: the "
+            "best of the seeds.")
 
 # %% ../../nbs/33_report_priors.ipynb #72ac9828
 def _sharper_rows(results, sharpness, agreement): # name -> cells
