@@ -43,7 +43,7 @@ def _score_rows(records, quadrants):
             there = any(r.items() >= where.items() for r in records)
             cells.append(f"{mean(records, 'nll', **where):.1f} ± "
                          f"{mean(records, 'stderr', **where):.1f}" if there else "–")
-        yield [model, LABELS[estimator], f"{weights/1e6:.1f}", *cells]
+        yield [model, LABELS[estimator], *cells, f"{weights/1e6:.1f}"]
 
 def _spread(records): # the largest difference between seeds
     same = {}
@@ -68,8 +68,8 @@ def results_table(
                "pixels, with grey scored by convention: lower is better. Estimates from "
                f"{max(r['samples'] for r in records)} draws. {over}± is the standard error "
                "over images.")
-    head = ["model", "estimator", "million weights", *(f"{q} visible" for q in quadrants)]
-    return markdown(head, [*_score_rows(records, quadrants)], caption, "tbl-quadrants", left=3)
+    head = ["model", "estimator", *(f"{q} visible" for q in quadrants), "million weights"]
+    return markdown(head, [*_score_rows(records, quadrants)], caption, "tbl-quadrants", left=2)
 
 # %% ../../nbs/30_report_tables.ipynb #d60e8803
 def headline() -> list[dict]: # for `results_table`
