@@ -85,6 +85,6 @@ def test_full_results_hold_what_the_page_claims():
         assert len(sharper) >= 1 and all(sharper[seed] < before[seed] - by for seed in sharper), (name, sharper, before)
     def critic(results): return max(r["accuracy"] for r in results["critic"] if r["source"] == "CVAE, pixel samples")
     assert .6 < critic(made) < critic(agreement)  # the best of the seeds, since a critic's accuracy is a lower bound
-    for subject, key in ("averaging", "rms"), ("coverage", "rms"):  # the average still walks back, and the truth is still covered
-        rms = [r[key] for r in made[subject] if r["quadrants"] == 1 and r.get("K", r.get("N")) in (1, 256)]
-        assert max(rms[1::2]) < .9*min(rms[::2])
+    for subject, most in ("averaging", .45), ("coverage", .7):  # the average still walks back, and the truth is still covered
+        rms = [r["rms"] for r in made[subject] if r["quadrants"] == 1 and r.get("K", r.get("N")) in (1, 256)]
+        assert max(rms[1::2]) < most*min(rms[::2])
