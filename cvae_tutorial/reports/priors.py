@@ -86,7 +86,6 @@ def _sharper_rows(results, sharpness, agreement): # name -> cells
         return [cell(results[subject], key, form, model=m, **where) for m in models]
     def beside(subject, key, form, source): # the plain CVAE's from its own file
         return [cell(r[subject], key, form, source=source) for r in (sharpness, results)]
-    def lead(key): return [cell(r["lead"], key, ".1f") for r in (agreement, results)]
     def walk(r): return ", ".join(cell(r["averaging"], "rms", ".3f", K=K) for K in (1, 256))
     def pictures(key, form):
         real = [cell(sharpness["sharpness"], key, form, source="real digits")]
@@ -110,8 +109,6 @@ def _sharper_rows(results, sharpness, agreement): # name -> cells
         f"the same, {namer}": beside("class_mix", "log_score", ".3f", namer),
         "calibration error of the digit": beside("class_mix", "ece", ".3f", "CVAE"),
         "divergence, nats": own("whole", "divergence", ".1f"),
-        "ahead of the baseline by better pixels, nats": lead("pixels"),
-        "ahead of it by pixels that agree, nats": lead("agreement"),
         "to the baseline's picture: one sample, mean of 256":
             [walk(sharpness), walk(results)],
         "critic is right, pixel samples": best("CVAE, pixel samples"),

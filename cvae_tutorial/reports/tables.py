@@ -61,9 +61,10 @@ def results_table(
     quadrants = sorted({r["quadrants"] for r in records})
     seeds = len({r["seed"] for r in records})
     source = " and ".join(sorted({r["data"] for r in records}))
-    of = [len({r["seed"] for r in records if r["model"] == m["model"]}) for m in records]
-    over = (f"Mean of {'up to ' if min(of) < seeds else ''}{seeds} seeds, which differ by at "
-            f"most {_spread(records):.1f}; " if seeds > 1 else "One seed; ")
+    kinds = [(r["model"], r["estimator"], r["quadrants"]) for r in records]
+    some = "up to " if min(map(kinds.count, kinds)) < seeds else ""
+    over = (f"Mean of {some}{seeds} seeds, which differ by at most {_spread(records):.1f}; "
+            if seeds > 1 else "One seed; ")
     caption = (f"Negative log-likelihood on test, {source}, nats per image over the hidden "
                "pixels, with grey scored by convention: lower is better. Estimates from "
                f"{max(r['samples'] for r in records)} draws. {over}± is the standard error "
@@ -264,8 +265,7 @@ def black_and_white_table(results:dict) -> str: # Markdown
             for r in results["scores"]
             if r["model"].endswith("black and white") and r["estimator"] in ("bce", "is")]
     head = ["trained and scored on black and white", "estimator", "nats per image"]
-    caption = "Validation, one seed, S = 100."
-    return markdown(head, rows, caption, "tbl-black-and-white", left=2)
+    return markdown(head, rows, "Validation, one seed.", "tbl-black-and-white", left=2)
 
 # %% ../../nbs/30_report_tables.ipynb #419eafcb
 def writers_table(records:list[dict]) -> str: # Markdown; records of `measure_writer`
