@@ -8,7 +8,7 @@ def test_table():
     nlls = {(1, 0): 60., (1, 1): 61., (2, 0): 40.}
     table = results_table([record | dict(quadrants=q, seed=seed, nll=nll) for (q, seed), nll in nlls.items()])
     assert "| cvae | importance sampling | 60.5 ± 0.5 | 40.0 ± 0.5 | 1.8 |" in table
-    assert "Estimates from 10 draws" in table and "Mean of 2 seeds, which differ by at most 1.0" in table and "test, sample, nats" in table
+    assert "Estimates from 10 draws" in table and "Mean of up to 2 seeds, which differ by at most 1.0" in table and "test, sample, nats" in table
     holed = results_table([record | dict(quadrants=q, seed=0, nll=1., estimator=e) for q, e in ((1, "is"), (2, "elbo"))])
     assert "| importance sampling | 1.0 ± 0.5 | – | 1.8 |" in holed and "One seed" in holed
 
