@@ -145,7 +145,7 @@ def test_full_results_hold_what_the_constraints_page_claims():
     assert {r["data"] for r in records} == {"MNIST"}
     def of(name, key): return [r[key] for r in records if r["model"] == name]
     assert min(of("standard normal prior", "asked")) >= .97
-    assert min(min(of(name, "probe")) for name in ("told nothing", "learned prior")) > max(of("standard normal prior", "probe")) + .3
+    assert min(min(of(name, "probe")) for name in ("told nothing", "learned prior")) > max(of("standard normal prior", "probe")) + .4
 
 
 # ---- Fashion ----

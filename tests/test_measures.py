@@ -44,6 +44,8 @@ def test_variants_are_scored_as_what_they_are(pairs):
         ("black and white", estimator, rounded) for estimator in ("elbo", "prior_mc", "is"))]
     assert scored["prior sees the guess"][0].baseline_net is baseline
     assert all(len(use["kl"]) == 50 and use["within"] > 0 for name, (_, _, use) in scored.items() if name != "z from the prior")
+    assert scored["black and white"][2]["grey"] == 0 < scored["z from the prior"][2]["grey"] < 30
+    assert {r["split"] for _, records, _ in scored.values() for r in records} == {"val"}
 
 
 def test_records_of_a_writer(pairs):

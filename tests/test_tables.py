@@ -9,8 +9,10 @@ def test_table():
     table = results_table([record | dict(quadrants=q, seed=seed, nll=nll) for (q, seed), nll in nlls.items()])
     assert "| cvae | importance sampling | 60.5 ± 0.5 | 40.0 ± 0.5 | 1.8 |" in table
     assert "Estimates from 10 draws" in table and "Mean of up to 2 seeds, which differ by at most 1.0" in table and "test, sample, nats" in table
-    holed = results_table([record | dict(quadrants=q, seed=0, nll=1., estimator=e) for q, e in ((1, "is"), (2, "elbo"))])
-    assert "| importance sampling | 1.0 ± 0.5 | – | 1.8 |" in holed and "One seed" in holed
+    holed = results_table([record | dict(quadrants=q, seed=0, nll=1., samples=q) for q in (1, 2)])
+    assert "| importance sampling | 1.0 ± 0.5 | – | 1.8 |" in holed and "| – | 1.0 ± 0.5 | 1.8 |" in holed  # not averaged over S
+    assert "One seed" in holed and "Estimates from 1 or 2 draws" in holed
+    assert "Estimates" not in results_table([record | dict(estimator="bce", quadrants=1, seed=0, nll=1., samples=1)])
 
 
 def test_table_of_draws():

@@ -39,7 +39,6 @@ def _parser(tables) -> argparse.ArgumentParser:
         help="the picture is a square in which the digit has its place already")
     page = commands.add_parser("demo",
         help="write what the page that samples needs: networks and digits")
-    results = "cvae_tutorial/results/mnist"
     for command in one, every, page:
         command.add_argument("--data",
             help="folder with MNIST or FashionMNIST, 'sample' or 'fashion'; "
@@ -48,8 +47,8 @@ def _parser(tables) -> argparse.ArgumentParser:
     for command in one, every:
         command.add_argument("--compiled", action="store_true", help="compile the training")
     for command in one, own, page: command.add_argument("--seed", type=int, default=0)
-    for command, out in (one, None), (every, results), (own, "completed.png"), \
-                        (page, "nbs/demo"):
+    for command, out in (one, None), (every, "cvae_tutorial/results/mnist"), \
+                        (own, "completed.png"), (page, "nbs/demo"):
         command.add_argument("--device", default="auto", help="auto, cpu or cuda")
         command.add_argument("--out", default=out,
             help=f"where the results go, by default {out or 'runs/q<quadrants>'}")

@@ -200,6 +200,7 @@ def measure_variant(
         some = random_rows(len(val.x), count).to(val.x.device)
         use = latent_use(cvae, val.x[some], val.y[some])
     use["kl"] = use["kl"].tolist() if variant.encodes else []
+    use["grey"] = (val.y[some]*(1 - val.y[some])).sum(1).mean().item()
     return cvae, records, dict(model=name, seed=seed, data=val.source) | use
 
 # %% ../../nbs/31_report_measures.ipynb #15d283b3

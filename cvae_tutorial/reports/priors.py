@@ -114,6 +114,7 @@ def _sharper_rows(results, sharpness, agreement): # name -> cells
         "critic is right, pixel samples": best("CVAE, pixel samples"),
         "critic is right, decoder means": best(means)}
 
+# %% ../../nbs/33_report_priors.ipynb #table3301
 def sharper_table(
     results:dict[str, list[dict]],   # of `measure_prior` and more, see `Runs.sharpened`
     sharpness:dict, agreement:dict,  # the same measures of the plain CVAE

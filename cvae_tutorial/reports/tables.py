@@ -36,10 +36,11 @@ def mean(records:list[dict], key:str, **where) -> float:
 
 # %% ../../nbs/30_report_tables.ipynb #708204ed
 def _score_rows(records, quadrants):
-    for model, estimator in dict.fromkeys((r["model"], r["estimator"]) for r in records):
+    kinds = dict.fromkeys((r["model"], r["estimator"], r["samples"]) for r in records)
+    for model, estimator, S in kinds:
         cells, weights = [], next(r["params"] for r in records if r["model"] == model)
         for q in quadrants:
-            where = dict(model=model, estimator=estimator, quadrants=q)
+            where = dict(model=model, estimator=estimator, samples=S, quadrants=q)
             there = any(r.items() >= where.items() for r in records)
             cells.append(f"{mean(records, 'nll', **where):.1f} ± "
                          f"{mean(records, 'stderr', **where):.1f}" if there else "–")
@@ -48,7 +49,7 @@ def _score_rows(records, quadrants):
 def _spread(records): # the largest difference between seeds
     same = {}
     for r in records:
-        kind = r["model"], r["estimator"], r["quadrants"]
+        kind = r["model"], r["estimator"], r["quadrants"], r["samples"]
         same.setdefault(kind, []).append(r["nll"])
     return max(max(nlls) - min(nlls) for nlls in same.values())
 
@@ -62,13 +63,14 @@ def results_table(
     seeds = len({r["seed"] for r in records})
     source = " and ".join(sorted({r["data"] for r in records}))
     kinds = [(r["model"], r["estimator"], r["quadrants"]) for r in records]
+    draws = sorted({r["samples"] for r in records if r["estimator"] != "bce"})
     some = "up to " if min(map(kinds.count, kinds)) < seeds else ""
     over = (f"Mean of {some}{seeds} seeds, which differ by at most {_spread(records):.1f}; "
             if seeds > 1 else "One seed; ")
     caption = (f"Negative log-likelihood on test, {source}, nats per image over the hidden "
-               "pixels, with grey scored by convention: lower is better. Estimates from "
-               f"{max(r['samples'] for r in records)} draws. {over}± is the standard error "
-               "over images.")
+               "pixels, with grey scored by convention: lower is better. "
+               + f"Estimates from {' or '.join(map(str, draws))} draws. "*bool(draws)
+               + f"{over}± is the standard error over images.")
     head = ["model", "estimator", *(f"{q} visible" for q in quadrants), "million weights"]
     return markdown(head, [*_score_rows(records, quadrants)], caption, "tbl-quadrants", left=2)
 
@@ -195,15 +197,15 @@ def cheats_table(
         for name, (key, form) in keys.items():
             text = format(mean(results["sharpness"], key, source=source, quadrants=1), form)
             row.append(f"**{text}**" if bars.get(name) else text)
-        accuracy = [r["accuracy"] for r in critic
-                    if r["source"] == source and r["quadrants"] == 1]
+        accuracy = [r["accuracy"] for r in critic if (r["source"], r["quadrants"]) == (source, 1)]
         rows.append(row + [f"{sum(accuracy)/len(accuracy):.0%}" if accuracy else "–"])
     return markdown(["pictures", *keys, "critic"], rows, "One visible quadrant, 2,000 random "
         "test digits, mean of three seeds. Entropy and score in nats per image. Bold: reaches "
         "the bar with every seed; gradient energy, doubtful pictures and critic have none. "
         "Critic: how often the [critic](10_agreement.ipynb#a-critic) of the agreement page "
-        "tells such pictures from true ones, standard error at most 0.8 points; 50% is "
-        "chance.", "tbl-sharpness")
+        "tells such pictures from true ones, standard error at most "
+        f"{max((r['stderr'] for r in critic), default=0):.1%}; 50% is chance.",
+        "tbl-sharpness")
 
 # %% ../../nbs/30_report_tables.ipynb #752755a2
 def baselines_table(records:list[dict]) -> str: # Markdown; records of `measure_one_answer`
@@ -237,15 +239,13 @@ def variants_table(
 ) -> str: # Markdown
     "One row per variant: scores, the use of z, the time"
     records, rows = results["scores"], []
-    grey = load_results("mnist/doses")[0]["grey"] # of the same validation digits
     def score(name, estimator):
         found = [r["nll"] for r in records
                  if (r["model"], r["estimator"]) == (name, estimator)]
         return f"{found[0]:.1f}" if found else "–"
     time = {r["model"]: r["train_seconds"] for r in records}
     for use in results["use"]:
-        name, spread = use["model"], use["within"] + use["between"]
-        doubt = spread - (0 if VARIANTS[name].rounded else grey)
+        name, doubt = use["model"], use["within"] + use["between"] - use["grey"]
         rows.append([name, *(score(name, e) for e in ("elbo", "is", "prior_mc")),
                      sum(kl > .01 for kl in use["kl"]) if use["kl"] else "–",
                      f"{use['between']/doubt:.0%}", f"{time[name]/time['reference']:.1f}"])
@@ -256,7 +256,7 @@ def variants_table(
         f"image, S = 100. The standard error over images is at most {error:.1f}. A dimension "
         "of z is in use if it costs more than 0.01 nats. Doubt is variance less the grey of "
         "real digits. Scores of black and white pixels compare with no other row. Time: of "
-        "training, as a multiple of the reference, in an earlier run.", "tbl-variants")
+        "training, as a multiple of the reference, beside other work.", "tbl-variants")
 
 # %% ../../nbs/30_report_tables.ipynb #6e7ab03b
 def black_and_white_table(results:dict) -> str: # Markdown
