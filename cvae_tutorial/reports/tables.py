@@ -197,8 +197,8 @@ def cheats_table(
         for name, (key, form) in keys.items():
             text = format(mean(results["sharpness"], key, source=source, quadrants=1), form)
             row.append(f"**{text}**" if bars.get(name) else text)
-        accuracy = [r["accuracy"] for r in critic if (r["source"], r["quadrants"]) == (source, 1)]
-        rows.append(row + [f"{sum(accuracy)/len(accuracy):.0%}" if accuracy else "–"])
+        right = [r["accuracy"] for r in critic if (r["source"], r["quadrants"]) == (source, 1)]
+        rows.append(row + [f"{sum(right)/len(right):.0%}" if right else "–"])
     return markdown(["pictures", *keys, "critic"], rows, "One visible quadrant, 2,000 random "
         "test digits, mean of three seeds. Entropy and score in nats per image. Bold: reaches "
         "the bar with every seed; gradient energy, doubtful pictures and critic have none. "
